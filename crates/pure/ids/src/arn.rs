@@ -89,7 +89,15 @@ mod tests {
 
     #[test]
     fn missing_parts_are_refused() {
-        for bad in ["", "arn", "arn:aws:kms", "arn:aws:kms:r:a", "arn:aws:kms:r:a:", "arn::kms:r:a:x", "x:aws:kms:r:a:b"] {
+        for bad in [
+            "",
+            "arn",
+            "arn:aws:kms",
+            "arn:aws:kms:r:a",
+            "arn:aws:kms:r:a:",
+            "arn::kms:r:a:x",
+            "x:aws:kms:r:a:b",
+        ] {
             assert!(bad.parse::<Arn>().is_err(), "{bad}");
         }
     }

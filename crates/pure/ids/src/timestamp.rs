@@ -74,7 +74,8 @@ impl Timestamp {
     fn civil(self) -> jiff::Timestamp {
         let last = jiff::Timestamp::MAX.as_millisecond();
         let first = jiff::Timestamp::MIN.as_millisecond();
-        jiff::Timestamp::from_millisecond(self.0.clamp(first, last)).expect("clamped to the range that jiff holds")
+        jiff::Timestamp::from_millisecond(self.0.clamp(first, last))
+            .expect("clamped to the range that jiff holds")
     }
 }
 

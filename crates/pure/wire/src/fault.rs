@@ -1,0 +1,77 @@
+//! An error as the caller of an AWS service reads it: code, text, HTTP status.
+
+use std::{borrow::Cow, fmt};
+
+/// What goes back instead of an answer. `Display` is for logs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// The name on the wire: `DisabledException`, `DBClusterNotFoundFault`.
+    pub code: Cow<'static, str>,
+    /// The text; some errors of KMS have none (spec/kms.md §1).
+    pub message: Option<String>,
+    /// HTTP status.
+    pub status: u16,
+    /// For operators only: never sent.
+    pub detail: Option<String>,
+}
+
+/// Whose spelling of the shared errors a fault takes: JSON services and Query services differ
+/// (spec/policy.md §10).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Audience {
+    Json,
+    Query,
+}
+
+impl Fault {
+    /// A mistake of the caller: HTTP 400.
+    pub fn client(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: Some(message.into()), status: 400, detail: None }
+    }
+
+    /// A mistake of the caller that AWS answers without a text.
+    pub fn bare(code: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: code.into(), message: None, status: 400, detail: None }
+    }
+
+    /// A mistake of ours: HTTP 500. The detail is for the log, the caller reads a fixed text.
+    pub fn internal(detail: impl fmt::Display) -> Self {
+        Self {
+            code: "InternalFailure".into(),
+            message: Some(
+                "The request processing has failed because of an unknown error, exception or failure.".into(),
+            ),
+            status: 500,
+            detail: Some(detail.to_string()),
+        }
+    }
+
+    /// The same with another HTTP status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with a note for the log.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, " ({detail})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}
