@@ -1,0 +1,56 @@
+//! What was seen of a cluster: processes and files as they are, statuses and keys as last recorded.
+
+use std::collections::BTreeMap;
+
+use ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterStatus, InstanceResourceId, InstanceStatus};
+
+/// The process of one instance.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Process {
+    /// There is none, and so no mount, no postgres and no key in memory.
+    #[default]
+    Absent,
+    /// It runs and holds no key.
+    Idle,
+    /// It has the key and is on its way to serve.
+    Opening,
+    /// The database accepts connections.
+    Serving,
+    /// It closes the database and its volume, and then ends.
+    Stopping,
+    /// It could not open, or lost its database.
+    Broken,
+}
+
+/// The sight of one cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterSeen {
+    pub status: ClusterStatus,
+    /// A wrapped volume key is stored.
+    pub key: bool,
+    /// The volume's directory is there.
+    pub volume: bool,
+    /// The key service still has a grant for the cluster.
+    pub grant: bool,
+    /// A snapshot of the cluster has still to be taken.
+    pub snapshots_pending: bool,
+    pub members: BTreeMap<InstanceResourceId, MemberSeen>,
+}
+
+/// The sight of one instance.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberSeen {
+    pub status: InstanceStatus,
+    /// Its own copy of the wrapped volume key is stored.
+    pub key: bool,
+    /// The key service still has a grant for the instance.
+    pub grant: bool,
+    pub process: Process,
+    /// Starts that failed since it last served.
+    pub failures: u32,
+    /// After a failed start: not before this instant.
+    pub retry_at: Option<Timestamp>,
+}
