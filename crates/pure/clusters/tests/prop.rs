@@ -93,13 +93,13 @@ impl World {
 
     /// What happens by itself.
     fn drift(&mut self, dice: u8) {
-        self.seen.snapshots_pending &= dice % 4 != 0;
+        self.seen.snapshots_pending &= !dice.is_multiple_of(4);
         for (n, member) in self.seen.members.values_mut().enumerate() {
             let dice = dice.rotate_left(u32::try_from(n).expect("few") * 3);
             member.process = match member.process {
-                Process::Opening if dice % 3 == 0 => Process::Broken,
-                Process::Opening if dice % 2 == 0 => Process::Serving,
-                Process::Stopping if dice % 2 == 0 => Process::Absent,
+                Process::Opening if dice.is_multiple_of(3) => Process::Broken,
+                Process::Opening if dice.is_multiple_of(2) => Process::Serving,
+                Process::Stopping if dice.is_multiple_of(2) => Process::Absent,
                 as_before => as_before,
             };
         }
