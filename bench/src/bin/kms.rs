@@ -1,1 +1,145 @@
-fn main() {}
+//! Signed, authorized, durably recorded KMS calls against a bare HTTP server that only answers: same client,
+//! same machine, alternating in one run.
+//!
+//! `cargo run --release -p bench --bin kms -- --strongroom target/release/strongroom`
+#![allow(clippy::print_stdout, reason = "the figures are the program's output")]
+
+use std::{
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use bench::{
+    client::{Client, Identity, Load, load},
+    figures::{median, percentile},
+};
+use bytes::Bytes;
+use clap::Parser;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// KMS operations per second beside a bare HTTP server.
+#[derive(Parser)]
+struct Options {
+    /// The binary to measure.
+    #[arg(long, default_value = "target/release/strongroom")]
+    strongroom: PathBuf,
+    /// Connections at once.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Rounds; each measures everything once, and medians are told.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The server under test; stopped and its home removed when dropped.
+struct Served {
+    child: Child,
+    address: SocketAddr,
+    identity: Identity,
+    _home: tempfile::TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let options = Options::parse();
+    let bare = bare_server().await?;
+    let served = start(&options.strongroom).await?;
+    let mut client = Client::connect(served.address, served.identity.clone()).await?;
+    let created = client.call("CreateKey", &json!({})).await?;
+    let key = created["KeyMetadata"]["KeyId"].clone();
+    let context = json!({"aws:rds:db-id": "db-BENCH"});
+    let sealed = client.call("Encrypt", &json!({"KeyId": key, "Plaintext": "aGVsbG8=", "EncryptionContext": context})).await?;
+    let encrypt = ("Encrypt", json!({"KeyId": key, "Plaintext": "aGVsbG8=", "EncryptionContext": context}));
+    let decrypt = ("Decrypt", json!({"CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}));
+    let generate = ("GenerateDataKey", json!({"KeyId": key, "KeySpec": "AES_256", "EncryptionContext": context}));
+    let works: Vec<(&str, Vec<(&'static str, Value)>)> = vec![
+        ("Decrypt", vec![decrypt.clone()]),
+        ("Encrypt / Decrypt / GenerateDataKey", vec![encrypt, decrypt, generate]),
+        ("DescribeKey", vec![("DescribeKey", json!({"KeyId": key}))]),
+    ];
+    let span = Duration::from_secs(options.seconds);
+    println!("{} connections, {} rounds of {} s, medians\n", options.connections, options.rounds, options.seconds);
+    println!("| Work | strongroom, calls/s | bare server, calls/s | ratio | p50 | p99 |\n|---|---|---|---|---|---|");
+    for (name, calls) in works {
+        let calls = Arc::new(calls);
+        let (mut ours, mut theirs, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            let measure = |address| load(address, &served.identity, options.connections, span, Arc::clone(&calls));
+            let Load { calls_per_second, latencies: seen } = measure(served.address).await?;
+            ours.push(calls_per_second);
+            latencies.extend(seen);
+            theirs.push(measure(bare).await?.calls_per_second);
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        let (p50, p99) = (percentile(&mut latencies, 0.5), percentile(&mut latencies, 0.99));
+        println!("| {name} | {ours:.0} | {theirs:.0} | {:.2} | {p50:.2?} | {p99:.2?} |", ours / theirs);
+    }
+    Ok(())
+}
+
+/// Reads each request and answers `{}`.
+async fn bare_server() -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let _ = request.into_body().collect().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    Ok(address)
+}
+
+async fn start(binary: &Path) -> Result<Served, Failure> {
+    let home = tempfile::tempdir()?;
+    let secret_file = home.path().join("secret");
+    let secret = "benchmarkbenchmarkbenchmarkbenchmark0000";
+    fs::write(&secret_file, secret)?;
+    let dir = home.path().join("home");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(binary);
+        command.args(arguments).arg("--home").arg(&dir).stdout(Stdio::null());
+        command
+    };
+    let secret_path = secret_file.to_string_lossy().into_owned();
+    let initialized = run(&["init", "--account", "111122223333", "--region", "us-west-2", "--access-key-id", "AKIABENCHBENCHBENCH0", "--secret-access-key-file", &secret_path]).status()?;
+    if !initialized.success() {
+        return Err("strongroom init failed".into());
+    }
+    let child = run(&["serve", "--listen", "127.0.0.1:0"]).spawn()?;
+    let identity = Identity { access_key_id: "AKIABENCHBENCHBENCH0".into(), secret: secret.into(), region: "us-west-2".into() };
+    let mut served = Served { child, address: ([127, 0, 0, 1], 0).into(), identity, _home: home };
+    for _ in 0..300 {
+        if let Ok(url) = fs::read_to_string(dir.join("run/endpoint")) {
+            served.address = url.trim().trim_start_matches("http://").replace("localhost", "127.0.0.1").parse()?;
+            return Ok(served);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("strongroom serve did not come up".into())
+}

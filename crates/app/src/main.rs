@@ -1,2 +1,18 @@
-//! 
-fn main() {}
+//! `strongroom`: the key service, the cluster service, the audit trail and their command line in one binary.
+
+mod cli;
+mod config;
+mod harden;
+mod home;
+mod key_service;
+mod system;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    harden::process();
+    cli::Cli::parse().run()
+}

@@ -1,1 +1,30 @@
-//! 
+//! The front of all services: one endpoint, one pipeline, one order of checks (`design.md` §4).
+//!
+//! parse → authenticate → validate → resolve → authorize → act → record → answer. An operation is a type
+//! that implements [`Operation`]; a handler cannot run without the proof that it may ([`Authorized`]), and
+//! no answer leaves before its trail record is durable.
+
+mod authenticate;
+mod authorize;
+mod call;
+mod caller;
+mod directory;
+mod http;
+mod metrics;
+mod operation;
+mod pipeline;
+mod record;
+mod router;
+mod server;
+mod tls;
+
+pub use call::{Call, Origin, TouchedResource, Via};
+pub use caller::{Caller, Service, Session, User};
+pub use directory::{Credential, Directory};
+pub use http::Endpoint;
+pub use metrics::Metrics;
+pub use operation::{Ask, Authorized, Effect, Operation};
+pub use pipeline::Pipeline;
+pub use router::Router;
+pub use server::{Server, ServerError};
+pub use tls::{TlsError, server_config};

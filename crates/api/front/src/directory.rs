@@ -1,0 +1,29 @@
+//! Where callers and their policies come from. `api-iam` implements it.
+
+use std::sync::Arc;
+
+use ids::Timestamp;
+use wire::Secret;
+
+use crate::caller::Caller;
+
+/// A credential and whose it is.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub secret: Arc<Secret>,
+    pub caller: Caller,
+    /// Inactive keys are refused as unknown ones are.
+    pub active: bool,
+    /// What must come along in `X-Amz-Security-Token`; only temporary credentials have one.
+    pub session_token: Option<Arc<Secret>>,
+    pub expires: Option<Timestamp>,
+}
+
+/// Looks up credentials and the policies of callers. Both are on the path of every request: from memory.
+pub trait Directory: Send + Sync {
+    /// The credential of an access key id.
+    fn credential(&self, access_key_id: &str) -> Option<Credential>;
+
+    /// The identity policies of a caller; none for root users and services.
+    fn identity_policies(&self, caller: &Caller) -> Vec<Arc<iam::Document>>;
+}
