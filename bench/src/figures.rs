@@ -16,7 +16,12 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 /// The latency that `share` (0 to 1) of all calls stay under. Sorts the slice.
 pub fn percentile(latencies: &mut [Duration], share: f64) -> Duration {
     latencies.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
     latencies.get(index).copied().unwrap_or_default()
 }

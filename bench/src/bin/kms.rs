@@ -69,23 +69,33 @@ async fn main() -> Result<(), Failure> {
     let created = client.call("CreateKey", &json!({})).await?;
     let key = created["KeyMetadata"]["KeyId"].clone();
     let context = json!({"aws:rds:db-id": "db-BENCH"});
-    let sealed = client.call("Encrypt", &json!({"KeyId": key, "Plaintext": "aGVsbG8=", "EncryptionContext": context})).await?;
+    let sealed = client
+        .call("Encrypt", &json!({"KeyId": key, "Plaintext": "aGVsbG8=", "EncryptionContext": context}))
+        .await?;
     let encrypt = ("Encrypt", json!({"KeyId": key, "Plaintext": "aGVsbG8=", "EncryptionContext": context}));
-    let decrypt = ("Decrypt", json!({"CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}));
-    let generate = ("GenerateDataKey", json!({"KeyId": key, "KeySpec": "AES_256", "EncryptionContext": context}));
+    let decrypt =
+        ("Decrypt", json!({"CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}));
+    let generate =
+        ("GenerateDataKey", json!({"KeyId": key, "KeySpec": "AES_256", "EncryptionContext": context}));
     let works: Vec<(&str, Vec<(&'static str, Value)>)> = vec![
         ("Decrypt", vec![decrypt.clone()]),
         ("Encrypt / Decrypt / GenerateDataKey", vec![encrypt, decrypt, generate]),
         ("DescribeKey", vec![("DescribeKey", json!({"KeyId": key}))]),
     ];
     let span = Duration::from_secs(options.seconds);
-    println!("{} connections, {} rounds of {} s, medians\n", options.connections, options.rounds, options.seconds);
-    println!("| Work | strongroom, calls/s | bare server, calls/s | ratio | p50 | p99 |\n|---|---|---|---|---|---|");
+    println!(
+        "{} connections, {} rounds of {} s, medians\n",
+        options.connections, options.rounds, options.seconds
+    );
+    println!(
+        "| Work | strongroom, calls/s | bare server, calls/s | ratio | p50 | p99 |\n|---|---|---|---|---|---|"
+    );
     for (name, calls) in works {
         let calls = Arc::new(calls);
         let (mut ours, mut theirs, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            let measure = |address| load(address, &served.identity, options.connections, span, Arc::clone(&calls));
+            let measure =
+                |address| load(address, &served.identity, options.connections, span, Arc::clone(&calls));
             let Load { calls_per_second, latencies: seen } = measure(served.address).await?;
             ours.push(calls_per_second);
             latencies.extend(seen);
@@ -127,16 +137,32 @@ async fn start(binary: &Path) -> Result<Served, Failure> {
         command
     };
     let secret_path = secret_file.to_string_lossy().into_owned();
-    let initialized = run(&["init", "--account", "111122223333", "--region", "us-west-2", "--access-key-id", "AKIABENCHBENCHBENCH0", "--secret-access-key-file", &secret_path]).status()?;
+    let initialized = run(&[
+        "init",
+        "--account",
+        "111122223333",
+        "--region",
+        "us-west-2",
+        "--access-key-id",
+        "AKIABENCHBENCHBENCH0",
+        "--secret-access-key-file",
+        &secret_path,
+    ])
+    .status()?;
     if !initialized.success() {
         return Err("strongroom init failed".into());
     }
     let child = run(&["serve", "--listen", "127.0.0.1:0"]).spawn()?;
-    let identity = Identity { access_key_id: "AKIABENCHBENCHBENCH0".into(), secret: secret.into(), region: "us-west-2".into() };
+    let identity = Identity {
+        access_key_id: "AKIABENCHBENCHBENCH0".into(),
+        secret: secret.into(),
+        region: "us-west-2".into(),
+    };
     let mut served = Served { child, address: ([127, 0, 0, 1], 0).into(), identity, _home: home };
     for _ in 0..300 {
         if let Ok(url) = fs::read_to_string(dir.join("run/endpoint")) {
-            served.address = url.trim().trim_start_matches("http://").replace("localhost", "127.0.0.1").parse()?;
+            served.address =
+                url.trim().trim_start_matches("http://").replace("localhost", "127.0.0.1").parse()?;
             return Ok(served);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -40,7 +40,12 @@ impl Authenticator {
 
     /// # Errors
     /// In the order of AWS: no or malformed signature, scope, unknown key, signature, time, session.
-    pub(crate) fn prove(&self, request: &Request<'_>, guess: Audience, now: Timestamp) -> Result<Proven, Fault> {
+    pub(crate) fn prove(
+        &self,
+        request: &Request<'_>,
+        guess: Audience,
+        now: Timestamp,
+    ) -> Result<Proven, Fault> {
         let signature = Signature::parse(request, guess)?;
         let service = ServiceId::from_name(&signature.service).unwrap_or(match guess {
             Audience::Json => ServiceId::Kms,

@@ -6,14 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use ids::Clock as _;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use wire::{
     Audience, Fault, ServiceId, json,
     query::{self, Form},
     sigv4,
 };
-use zeroize::Zeroizing;
 
 use crate::{
     authenticate::{Authenticator, Proven},
@@ -31,9 +29,8 @@ pub struct Endpoint {
     pipeline: Arc<Pipeline>,
     router: Router,
     authenticator: Authenticator,
-    /// Cloned into every call under way, so that a shutdown can wait for all of them.
-    under_way: mpsc::Sender<()>,
-    finished: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    /// Every call under way holds a receiver, so that a shutdown can wait for all of them.
+    under_way: watch::Sender<()>,
 }
 
 /// An answer to HTTP.
@@ -50,36 +47,32 @@ impl Endpoint {
     /// An endpoint that serves the operations of `router`.
     pub fn new(pipeline: Arc<Pipeline>, router: Router) -> Self {
         let authenticator = Authenticator::new(Arc::clone(&pipeline.directory));
-        let (under_way, finished) = mpsc::channel(1);
-        Self { pipeline, router, authenticator, under_way, finished: finished.into() }
+        Self { pipeline, router, authenticator, under_way: watch::Sender::new(()) }
     }
 
-    /// Waits until every call under way has ended. Takes the endpoint's own handle, so no call may begin after.
-    pub async fn drained(self: Arc<Self>) {
-        let mut finished = self.finished.lock().await;
-        let waiting = finished.recv();
-        // The endpoint's own sender never sends; when only it is left, all calls have ended.
-        tokio::pin!(waiting);
-        while self.under_way.strong_count() > 1 {
-            let tick = tokio::time::sleep(Duration::from_millis(10));
-            tokio::select! { _ = &mut waiting => break, () = tick => {} }
-        }
+    /// Waits until every call under way has ended.
+    pub(crate) async fn drained(&self) {
+        self.under_way.closed().await;
     }
 
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Reply {
-        if request.method() == Method::GET && !request.uri().query().unwrap_or_default().contains("X-Amz-") {
-            if let Some(reply) = self.page(request.uri().path()) {
-                return reply;
-            }
+        let presigned = request.uri().query().unwrap_or_default().contains("X-Amz-");
+        if request.method() == Method::GET
+            && !presigned
+            && let Some(reply) = self.page(request.uri().path())
+        {
+            return reply;
         }
         let (parts, body) = request.into_parts();
         let read = tokio::time::timeout(SLOWEST_BODY, Limited::new(body, LARGEST_BODY).collect()).await;
         let body = match read {
             Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(_)) => return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large or was cut off.\n"),
+            Ok(Err(_)) => {
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large or was cut off.\n");
+            }
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "The request was too slow.\n"),
         };
-        let held = self.under_way.clone();
+        let held = self.under_way.subscribe();
         // A task of its own: a client that goes away must not stop a call half way.
         let call = tokio::spawn(async move {
             let reply = self.serve(&parts, &body, peer).await;
@@ -123,7 +116,8 @@ impl Endpoint {
                 return fault_reply(claimed, &fault, &request_id());
             }
         };
-        let agent = parts.headers.get(header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+        let agent =
+            parts.headers.get(header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
         let origin = Origin {
             source_ip: peer.address.to_string(),
             user_agent: agent.unwrap_or_default().chars().take(1024).collect(),
@@ -136,7 +130,13 @@ impl Endpoint {
         }
     }
 
-    async fn dispatch(&self, service: ServiceId, parts: &Parts, body: &[u8], call: &Call) -> Result<Answer, Fault> {
+    async fn dispatch(
+        &self,
+        service: ServiceId,
+        parts: &Parts,
+        body: &[u8],
+        call: &Call,
+    ) -> Result<Answer, Fault> {
         let (name, decoded) = match service.audience() {
             Audience::Json => {
                 let name = json_operation(service, &parts.headers);
@@ -150,7 +150,10 @@ impl Endpoint {
                     Form::parse(body)
                 };
                 match form {
-                    Ok(form) => (query_operation(service, &form), query::decode(service, form.get("Action").unwrap_or_default(), &form)),
+                    Ok(form) => (
+                        query_operation(service, &form),
+                        query::decode(service, form.get("Action").unwrap_or_default(), &form),
+                    ),
                     Err(fault) => ("Unknown".into(), Err(fault)),
                 }
             }
@@ -187,7 +190,9 @@ fn query_operation(service: ServiceId, form: &Form) -> String {
 fn unknown_operation(service: ServiceId, name: &str) -> Fault {
     let known = service.model().known.contains(name);
     match service.audience() {
-        Audience::Json if known => Fault::client("UnsupportedOperationException", format!("{name} is not supported.")),
+        Audience::Json if known => {
+            Fault::client("UnsupportedOperationException", format!("{name} is not supported."))
+        }
         Audience::Json => Fault::bare("UnknownOperationException"),
         Audience::Query => {
             let version = &service.model().metadata.api_version;
@@ -200,14 +205,18 @@ fn unknown_operation(service: ServiceId, name: &str) -> Fault {
 /// Names in lower case; a value that is not text cannot have been signed by any client.
 fn lower_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, Fault> {
     let lower = headers.iter().map(|(name, value)| {
-        let text = value.to_str().map_err(|_| Fault::client("SerializationException", "A header is not ASCII text"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| Fault::client("SerializationException", "A header is not ASCII text"))?;
         Ok((name.as_str().to_owned(), text.to_owned()))
     });
     lower.collect()
 }
 
 fn guess_audience(headers: &HeaderMap) -> Audience {
-    let json_type = headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-amz-json"));
+    let json_type = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|v| v.as_bytes().starts_with(b"application/x-amz-json"));
     if json_type || headers.contains_key("x-amz-target") { Audience::Json } else { Audience::Query }
 }
 
@@ -256,7 +265,10 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes, request_id
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate, private"),
+    );
     headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     if let Ok(id) = HeaderValue::from_str(request_id) {

@@ -4,7 +4,11 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::{Histogram, exponential_buckets}},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 use wire::{Fault, ServiceId};
@@ -32,7 +36,9 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("strongroom");
         let calls = Family::default();
-        let seconds = Family::new_with_constructor((|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))) as fn() -> _);
+        let seconds = Family::new_with_constructor(
+            (|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))) as fn() -> _,
+        );
         registry.register("calls", "Calls by service, operation and error code", calls.clone());
         registry.register("call_seconds", "Duration of calls", seconds.clone());
         Self { registry, calls, seconds }

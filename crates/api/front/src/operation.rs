@@ -151,7 +151,11 @@ impl Ask {
 
     /// Adds a condition key with its values; no values, no key.
     #[must_use]
-    pub fn with<V: Into<String>>(mut self, key: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
+    pub fn with<V: Into<String>>(
+        mut self,
+        key: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
         let values: Vec<String> = values.into_iter().map(Into::into).collect();
         if !values.is_empty() {
             self.context.push((key.into(), values));

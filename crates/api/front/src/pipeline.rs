@@ -43,7 +43,12 @@ impl Pipeline {
     /// # Errors
     /// What the caller reads; an internal fault if the record could not be kept, as nothing may happen
     /// without one.
-    pub async fn run<O: Operation>(&self, state: &O::State, call: &Call, input: Value) -> Result<O::Response, Fault> {
+    pub async fn run<O: Operation>(
+        &self,
+        state: &O::State,
+        call: &Call,
+        input: Value,
+    ) -> Result<O::Response, Fault> {
         let started = Instant::now();
         let mut draft = Draft::new::<O>(call, &input);
         let outcome = self.attempt::<O>(state, call, input, &mut draft).await;
@@ -83,7 +88,10 @@ impl Pipeline {
         if O::EFFECT == Effect::Write {
             let intent = draft.intent(call, self.clock.now());
             self.trail.open_record(intent).await.map_err(|error| {
-                Fault::internal(format!("{} did not run, as its record could not be opened: {error}", O::NAME))
+                Fault::internal(format!(
+                    "{} did not run, as its record could not be opened: {error}",
+                    O::NAME
+                ))
             })?;
             draft.mark_opened();
         }

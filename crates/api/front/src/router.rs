@@ -29,6 +29,24 @@ impl Router {
         self.0.get(&(service, known.as_str())).map(AsRef::as_ref)
     }
 
+    /// Runs an operation by name for a caller inside this process: a service that uses another one. The
+    /// answer is the bytes that a client would read.
+    ///
+    /// # Errors
+    /// What a client would read, or an internal fault if the operation is not served.
+    pub async fn call(
+        &self,
+        pipeline: &Pipeline,
+        service: ServiceId,
+        name: &str,
+        call: &Call,
+        input: Value,
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let handler =
+            self.find(service, name).ok_or_else(|| Fault::internal(format!("{name} is not served")))?;
+        handler.run(pipeline, call, input).await
+    }
+
     /// Every operation served, in order.
     pub fn served(&self) -> Vec<(ServiceId, &'static str)> {
         let mut all: Vec<_> = self.0.keys().copied().collect();

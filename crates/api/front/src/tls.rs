@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use rustls::{ServerConfig, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use zeroize::Zeroizing;
 
 /// Why the certificate or its key cannot be used.
@@ -32,7 +35,8 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
     if chain.is_empty() {
         return Err(bad(certificate, "no certificate".into()));
     }
-    let key_der = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| bad(key, format!("{error:?}")))?;
+    let key_der =
+        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| bad(key, format!("{error:?}")))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,0 +1,115 @@
+//! The decision (spec/policy.md §2): an explicit deny wins, then any allow that suffices, else no.
+
+use std::sync::Arc;
+
+use crate::{
+    document::{Document, Effect, Named},
+    request::{Principal, Request},
+};
+
+/// What speaks for and against a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a> {
+    /// The caller's own.
+    pub identity: &'a [Arc<Document>],
+    /// The resource's: a key policy. `None` for services whose resources have none.
+    pub resource: Option<&'a Document>,
+    /// A grant on the resource names the caller and this use.
+    pub granted: bool,
+}
+
+/// The outcome.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    Allowed,
+    Denied(Reason),
+}
+
+/// Why not; the texts are spec/kms.md §14 and spec/policy.md §14.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    ExplicitInIdentity,
+    ExplicitInResource,
+    /// No identity policy allows it, and it would have sufficed or was needed.
+    NoIdentityPolicy,
+    /// The resource's policy neither allows it nor leaves it to identity policies.
+    NoResourcePolicy,
+}
+
+impl Decision {
+    /// Whether the answer is yes.
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed)
+    }
+}
+
+/// Decides. Pure: the time and everything else comes with the request.
+pub fn decide(request: &Request<'_>, policies: &Policies<'_>) -> Decision {
+    let identity = identity_says(request, policies.identity);
+    let resource = policies.resource.map_or(Said::default(), |document| said(document, request));
+    // A foreign account's refusal must not be told from a missing resource: the resource comes first.
+    if resource.denied {
+        return Decision::Denied(Reason::ExplicitInResource);
+    }
+    if identity.denied {
+        return Decision::Denied(Reason::ExplicitInIdentity);
+    }
+    let same_account =
+        request.resource_account.is_none_or(|owner| request.principal.account() == Some(owner));
+    let Some(_) = policies.resource else {
+        return without_resource_policy(request, identity, same_account);
+    };
+    if policies.granted {
+        return Decision::Allowed;
+    }
+    match (resource.allowed, same_account, request.principal) {
+        (Some(Named::Directly), true, _) | (Some(Named::Directly), _, Principal::Service { .. }) => {
+            Decision::Allowed
+        }
+        // From another account: the key side has said yes, the caller's side must too.
+        (Some(_), false, Principal::Root { .. }) => Decision::Allowed,
+        (Some(_), _, _) if identity.allowed.is_some() => Decision::Allowed,
+        (Some(_), _, _) => Decision::Denied(Reason::NoIdentityPolicy),
+        (None, _, _) => Decision::Denied(Reason::NoResourcePolicy),
+    }
+}
+
+/// Services whose resources have no policies: root may do everything in its own account, users what their
+/// policies allow, foreigners nothing.
+fn without_resource_policy(request: &Request<'_>, identity: Said, same_account: bool) -> Decision {
+    match request.principal {
+        _ if !same_account => Decision::Denied(Reason::NoResourcePolicy),
+        Principal::Root { .. } => Decision::Allowed,
+        _ if identity.allowed.is_some() => Decision::Allowed,
+        _ => Decision::Denied(Reason::NoIdentityPolicy),
+    }
+}
+
+/// What documents say of a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    denied: bool,
+    /// The strongest way in which an allowing statement names the caller.
+    allowed: Option<Named>,
+}
+
+fn said(document: &Document, request: &Request<'_>) -> Said {
+    let mut said = Said::default();
+    for (statement, named) in document.matching(request) {
+        match statement.effect {
+            Effect::Deny => said.denied = true,
+            Effect::Allow => said.allowed = said.allowed.max(Some(named)),
+        }
+    }
+    said
+}
+
+fn identity_says(request: &Request<'_>, documents: &[Arc<Document>]) -> Said {
+    let mut all = Said::default();
+    for document in documents {
+        let one = said(document, request);
+        all.denied |= one.denied;
+        all.allowed = all.allowed.max(one.allowed);
+    }
+    all
+}

@@ -1,0 +1,313 @@
+//! Policy documents: grammar, validation, and the form in which they are evaluated (spec/policy.md §4, §9).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    condition::Condition, principal::PrincipalPattern, request::Request, template::Template,
+    wildcard::Pattern,
+};
+
+/// Where a document is attached; the rules of its grammar differ.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// To a user: no principal, and every statement has actions and resources.
+    Identity,
+    /// To a KMS key: every statement has a principal, `*` means this key.
+    Key,
+}
+
+/// A policy that was read and found well-formed.
+#[derive(Clone, Debug)]
+pub struct Document {
+    kind: Kind,
+    statements: Vec<Statement>,
+}
+
+/// Why a text is no policy. `Display` is AWS's text.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    #[error("This policy contains invalid Json")]
+    Json,
+    #[error("Syntax errors in policy.")]
+    Syntax,
+    #[error("Policy document must be version 2012-10-17 or greater.")]
+    Version,
+    #[error("Statement IDs (SID) in a single policy must be unique.")]
+    DuplicateSid,
+    #[error("Policy statement must contain actions.")]
+    NoActions,
+    #[error("Policy statement must contain resources.")]
+    NoResources,
+    #[error("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")]
+    NoVendor,
+    #[error("Actions/Condition can contain only one colon.")]
+    TooManyColons,
+    #[error("Resource {0} must be in ARN format or \"*\".")]
+    BadResource(String),
+    #[error("Policy document should not specify a principal.")]
+    PrincipalNotAllowed,
+    #[error("Policy contains a statement with one or more invalid principals.")]
+    BadPrincipal,
+}
+
+/// What a statement does when it matches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    pub(crate) sid: Option<String>,
+    pub(crate) effect: Effect,
+    principals: Option<Match<PrincipalPattern>>,
+    actions: Option<Match<Pattern>>,
+    resources: Option<Match<Template>>,
+    conditions: Vec<Condition>,
+}
+
+/// A list, or everything but a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Match<T> {
+    In(Vec<T>),
+    NotIn(Vec<T>),
+}
+
+impl<T> Match<T> {
+    fn holds(&self, fits: impl FnMut(&T) -> bool) -> bool {
+        match self {
+            Self::In(list) => list.iter().any(fits),
+            Self::NotIn(list) => !list.iter().any(fits),
+        }
+    }
+
+    const fn list(&self) -> &Vec<T> {
+        match self {
+            Self::In(list) | Self::NotIn(list) => list,
+        }
+    }
+}
+
+/// How a statement's principal names the caller.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Named {
+    /// As one of the caller's account: what identity policies say counts as well.
+    ByAccount,
+    /// By itself, or as everybody.
+    Directly,
+}
+
+impl Document {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// [`Malformed`], with AWS's text.
+    pub fn parse(text: &str, kind: Kind) -> Result<Self, Malformed> {
+        let value: Value = serde_json::from_str(text).map_err(|_| Malformed::Json)?;
+        let Value::Object(members) = value else { return Err(Malformed::Syntax) };
+        if members.keys().any(|name| !matches!(name.as_str(), "Version" | "Id" | "Statement")) {
+            return Err(Malformed::Syntax);
+        }
+        let variables = match members.get("Version") {
+            Some(Value::String(version)) if version == "2012-10-17" => true,
+            Some(Value::String(version)) if version == "2008-10-17" => false,
+            Some(Value::String(_)) => return Err(Malformed::Version),
+            None => false,
+            Some(_) => return Err(Malformed::Syntax),
+        };
+        if members.get("Id").is_some_and(|id| !id.is_string()) {
+            return Err(Malformed::Syntax);
+        }
+        let listed = match members.get("Statement") {
+            Some(Value::Array(list)) if !list.is_empty() => list.iter().collect(),
+            Some(single @ Value::Object(_)) => vec![single],
+            _ => return Err(Malformed::Syntax),
+        };
+        let parse =
+            |value: &Value| Statement::parse(value.as_object().ok_or(Malformed::Syntax)?, kind, variables);
+        let statements = listed.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut sids = HashSet::new();
+        let unique = statements
+            .iter()
+            .filter_map(|s| s.sid.as_deref())
+            .filter(|s| !s.is_empty())
+            .all(|s| sids.insert(s));
+        if !unique && kind == Kind::Identity {
+            return Err(Malformed::DuplicateSid);
+        }
+        Ok(Self { kind, statements })
+    }
+
+    /// ARNs of users, roles and sessions that the document names: whoever stores it checks that they exist.
+    pub fn named_principals(&self) -> impl Iterator<Item = &str> {
+        let listed = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
+        listed.flat_map(|principals| principals.list().iter().filter_map(PrincipalPattern::entity))
+    }
+
+    /// The statements that speak of a request, and how they name the caller. In identity policies every
+    /// statement names him directly.
+    pub(crate) fn matching<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+    ) -> impl Iterator<Item = (&'a Statement, Named)> {
+        self.statements
+            .iter()
+            .filter_map(|statement| Some((statement, statement.matches(request, self.kind)?)))
+    }
+}
+
+impl Statement {
+    fn parse(members: &Map<String, Value>, kind: Kind, variables: bool) -> Result<Self, Malformed> {
+        const KNOWN: [&str; 9] = [
+            "Sid",
+            "Effect",
+            "Principal",
+            "NotPrincipal",
+            "Action",
+            "NotAction",
+            "Resource",
+            "NotResource",
+            "Condition",
+        ];
+        if members.keys().any(|name| !KNOWN.contains(&name.as_str())) {
+            return Err(Malformed::Syntax);
+        }
+        let sid = match members.get("Sid") {
+            None => None,
+            Some(Value::String(sid)) => {
+                let plain = sid.bytes().all(|b| b.is_ascii_alphanumeric());
+                if kind == Kind::Identity && !plain {
+                    return Err(Malformed::Syntax);
+                }
+                Some(sid.clone())
+            }
+            Some(_) => return Err(Malformed::Syntax),
+        };
+        let effect = match members.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Effect::Allow,
+            Some("Deny") => Effect::Deny,
+            _ => return Err(Malformed::Syntax),
+        };
+        let principals = pair(members, "Principal", "NotPrincipal")?
+            .map(|(value, negated)| PrincipalPattern::parse_all(value).map(|list| side(list, negated)))
+            .transpose()?;
+        match kind {
+            Kind::Identity if principals.is_some() => return Err(Malformed::PrincipalNotAllowed),
+            Kind::Key if principals.is_none() => return Err(Malformed::Syntax),
+            _ => {}
+        }
+        let actions = pair(members, "Action", "NotAction")?
+            .map(|(value, negated)| {
+                texts(value)?.into_iter().map(action).collect::<Result<_, _>>().map(|l| side(l, negated))
+            })
+            .transpose()?;
+        let resources = pair(members, "Resource", "NotResource")?
+            .map(|(value, negated)| {
+                let read = |text: &str| resource(text, kind, variables);
+                texts(value)?.into_iter().map(read).collect::<Result<_, _>>().map(|list| side(list, negated))
+            })
+            .transpose()?;
+        // In a key policy such a statement is accepted and has no effect.
+        if kind == Kind::Identity && actions.is_none() {
+            return Err(Malformed::NoActions);
+        }
+        if kind == Kind::Identity && resources.is_none() {
+            return Err(Malformed::NoResources);
+        }
+        let conditions = match members.get("Condition") {
+            None => Vec::new(),
+            Some(Value::Object(operators)) => conditions(operators, variables)?,
+            Some(_) => return Err(Malformed::Syntax),
+        };
+        Ok(Self { sid, effect, principals, actions, resources, conditions })
+    }
+
+    fn matches(&self, request: &Request<'_>, kind: Kind) -> Option<Named> {
+        let (actions, resources) = (self.actions.as_ref()?, self.resources.as_ref()?);
+        let named = self.named(request, kind)?;
+        let action = request.action.to_ascii_lowercase();
+        let fits = actions.holds(|pattern| pattern.matches(&action))
+            && resources.holds(|template| resource_fits(template, request, kind))
+            && self.conditions.iter().all(|condition| condition.holds(request.context));
+        fits.then_some(named)
+    }
+
+    fn named(&self, request: &Request<'_>, kind: Kind) -> Option<Named> {
+        match &self.principals {
+            None => (kind == Kind::Identity).then_some(Named::Directly),
+            Some(Match::In(list)) => list.iter().filter_map(|pattern| pattern.names(request.principal)).max(),
+            Some(Match::NotIn(list)) => {
+                let excepted = list.iter().any(|pattern| pattern.names(request.principal).is_some());
+                (!excepted).then_some(Named::Directly)
+            }
+        }
+    }
+}
+
+/// `"*"` in a key policy is this key; in an identity policy, everything.
+fn resource_fits(template: &Template, request: &Request<'_>, kind: Kind) -> bool {
+    if request.resource == "*" {
+        // Operations without a resource are only allowed by `*`.
+        let any = Template::parse("*", false);
+        return kind == Kind::Key || any.is_ok_and(|any| any == *template);
+    }
+    template.matches_arn(request.resource, request.context)
+}
+
+fn conditions(operators: &Map<String, Value>, variables: bool) -> Result<Vec<Condition>, Malformed> {
+    let mut all = Vec::new();
+    for (operator, keys) in operators {
+        for (key, values) in keys.as_object().ok_or(Malformed::Syntax)? {
+            all.push(Condition::parse(operator, key, values, variables)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Exactly one of `Name` and `NotName`, or none.
+fn pair<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+    negated: &str,
+) -> Result<Option<(&'a Value, bool)>, Malformed> {
+    match (members.get(name), members.get(negated)) {
+        (Some(_), Some(_)) => Err(Malformed::Syntax),
+        (Some(value), None) => Ok(Some((value, false))),
+        (None, Some(value)) => Ok(Some((value, true))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn side<T>(list: Vec<T>, negated: bool) -> Match<T> {
+    if negated { Match::NotIn(list) } else { Match::In(list) }
+}
+
+pub(crate) fn texts(value: &Value) -> Result<Vec<&str>, Malformed> {
+    match value {
+        Value::String(text) => Ok(vec![text]),
+        Value::Array(items) => items.iter().map(|item| item.as_str().ok_or(Malformed::Syntax)).collect(),
+        _ => Err(Malformed::Syntax),
+    }
+}
+
+/// Actions compare without regard to case.
+fn action(text: &str) -> Result<Pattern, Malformed> {
+    match text.matches(':').count() {
+        _ if text == "*" => {}
+        0 => return Err(Malformed::NoVendor),
+        1 => {}
+        _ => return Err(Malformed::TooManyColons),
+    }
+    Ok(Pattern::new(&text.to_ascii_lowercase()))
+}
+
+fn resource(text: &str, kind: Kind, variables: bool) -> Result<Template, Malformed> {
+    let arn = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
+    if text != "*" && !arn && kind == Kind::Identity {
+        return Err(Malformed::BadResource(text.chars().take(256).collect()));
+    }
+    Template::parse(text, variables)
+}
