@@ -23,7 +23,6 @@ pub(crate) struct Draft {
     read_only: bool,
     /// The allowed members as sent, with the model's names.
     request: Map<String, Value>,
-    denied: bool,
     opened: bool,
 }
 
@@ -46,13 +45,8 @@ impl Draft {
             name: O::NAME,
             read_only: O::EFFECT == Effect::Read,
             request,
-            denied: false,
             opened: false,
         }
-    }
-
-    pub(crate) const fn denied(&mut self) {
-        self.denied = true;
     }
 
     pub(crate) const fn opened(&self) -> bool {
@@ -85,7 +79,7 @@ impl Draft {
                 }
             }
             // A denial shows neither what was asked for nor what it concerned (spec/trail.md §4.4).
-            Err(fault) if self.denied => {
+            Err(fault) if fault.code.starts_with("AccessDenied") => {
                 fail(&mut record, "AccessDenied", fault);
                 record.resources.clear();
                 record.additional_event_data = None;

@@ -1,0 +1,242 @@
+//! Grants (spec/kms.md §11).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{AccountId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::id::KeyName;
+
+/// A grant on one key for one grantee.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Grant {
+    /// 64 hex digits.
+    pub id: String,
+    pub key: KeyName,
+    pub name: Option<String>,
+    pub created: Timestamp,
+    pub grantee: String,
+    pub retiring: Option<String>,
+    /// The account of whoever created it.
+    pub issuing_account: AccountId,
+    pub operations: BTreeSet<String>,
+    pub constraints: Constraints,
+}
+
+/// What the encryption context of a use must be.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Constraints {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub encryption_context_subset: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub encryption_context_equals: Option<BTreeMap<String, String>>,
+}
+
+/// Who uses a key, as grants name principals.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User<'a> {
+    /// The caller's ARN, or a service principal.
+    pub arn: &'a str,
+    /// The role of a session.
+    pub role_arn: Option<&'a str>,
+    /// `None` for services.
+    pub account: Option<&'a AccountId>,
+}
+
+/// Operations that a grant on a symmetric key can hold.
+pub const GRANTABLE: [&str; 11] = [
+    "Decrypt",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+    "CreateGrant",
+    "RetireGrant",
+    "DescribeKey",
+];
+
+/// Operations without an encryption context: constraints do not apply to them.
+const CONTEXT_FREE: [&str; 2] = ["DescribeKey", "RetireGrant"];
+
+impl Constraints {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.encryption_context_subset.is_none() && self.encryption_context_equals.is_none()
+    }
+
+    /// Keys compare without regard to case, values exactly (spec/kms.md §11).
+    fn admit(&self, context: &BTreeMap<String, String>) -> bool {
+        let holds = |(key, value): (&String, &String)| {
+            context.iter().any(|(k, v)| k.eq_ignore_ascii_case(key) && v == value)
+        };
+        let subset = self.encryption_context_subset.as_ref().is_none_or(|wanted| wanted.iter().all(holds));
+        let equals = self
+            .encryption_context_equals
+            .as_ref()
+            .is_none_or(|wanted| wanted.len() == context.len() && wanted.iter().all(holds));
+        subset && equals
+    }
+
+    /// Whether these are at least as strict as a parent's: a subset may add pairs or become equality, never
+    /// the reverse.
+    fn keep(&self, parent: &Self) -> bool {
+        let pairs = self.encryption_context_equals.as_ref().or(self.encryption_context_subset.as_ref());
+        let holds = |wanted: &BTreeMap<String, String>| {
+            pairs.is_some_and(|pairs| wanted.iter().all(|(key, value)| pairs.get(key) == Some(value)))
+        };
+        match (&parent.encryption_context_subset, &parent.encryption_context_equals) {
+            (None, None) => true,
+            (Some(wanted), _) => holds(wanted),
+            (None, Some(wanted)) => self.encryption_context_equals.as_ref() == Some(wanted),
+        }
+    }
+}
+
+impl User<'_> {
+    fn is(&self, principal: &str) -> bool {
+        let of_account = || self.account.is_some_and(|a| principal == format!("arn:aws:iam::{a}:root"));
+        principal == self.arn || self.role_arn == Some(principal) || of_account()
+    }
+}
+
+impl Grant {
+    /// Whether the grant allows a user an operation with an encryption context. For `CreateGrant`, see
+    /// [`Grant::allows_child`].
+    pub fn allows(&self, user: &User<'_>, operation: &str, context: &BTreeMap<String, String>) -> bool {
+        user.is(&self.grantee)
+            && self.operations.contains(operation)
+            && (CONTEXT_FREE.contains(&operation) || self.constraints.admit(context))
+    }
+
+    /// Whether a user may make a grant out of this one: no more operations, no looser constraints.
+    pub fn allows_child(
+        &self,
+        user: &User<'_>,
+        operations: &BTreeSet<String>,
+        constraints: &Constraints,
+    ) -> bool {
+        user.is(&self.grantee)
+            && self.operations.contains("CreateGrant")
+            && operations.is_subset(&self.operations)
+            && constraints.keep(&self.constraints)
+    }
+
+    /// Whether a user may retire it without being told so by a policy.
+    pub fn may_retire(&self, user: &User<'_>) -> bool {
+        let retiring = self.retiring.as_deref().is_some_and(|principal| user.is(principal));
+        let grantee = self.operations.contains("RetireGrant") && user.is(&self.grantee);
+        let issuer = user.arn == format!("arn:aws:iam::{}:root", self.issuing_account);
+        retiring || grantee || issuer
+    }
+
+    /// Whether a second request with the same name means this grant.
+    pub fn is_same_request(&self, other: &Self) -> bool {
+        self.name.is_some()
+            && (&self.name, &self.key, &self.grantee, &self.retiring, &self.operations, &self.constraints)
+                == (
+                    &other.name,
+                    &other.key,
+                    &other.grantee,
+                    &other.retiring,
+                    &other.operations,
+                    &other.constraints,
+                )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn operations(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn grant(constraints: Constraints) -> Grant {
+        Grant {
+            id: "1".into(),
+            key: KeyName {
+                account: "111122223333".parse().unwrap(),
+                region: "us-west-2".parse().unwrap(),
+                id: "1234abcd-12ab-34cd-56ef-1234567890ab".parse().unwrap(),
+            },
+            name: Some("n".into()),
+            created: Timestamp::default(),
+            grantee: "rds.us-west-2.amazonaws.com".into(),
+            retiring: None,
+            issuing_account: "111122223333".parse().unwrap(),
+            operations: operations(&["Decrypt", "CreateGrant", "DescribeKey"]),
+            constraints,
+        }
+    }
+
+    const RDS: User<'_> = User { arn: "rds.us-west-2.amazonaws.com", role_arn: None, account: None };
+
+    #[test]
+    fn constraints_are_held_where_there_is_a_context() {
+        let subset = grant(Constraints {
+            encryption_context_subset: Some(pairs(&[("a", "1")])),
+            ..Constraints::default()
+        });
+        for (context, allowed) in [
+            (&[("a", "1")][..], true),
+            (&[("A", "1")], true),
+            (&[("a", "1"), ("b", "2")], true),
+            (&[("a", "2")], false),
+            (&[], false),
+        ] {
+            assert_eq!(subset.allows(&RDS, "Decrypt", &pairs(context)), allowed, "{context:?}");
+        }
+        assert!(subset.allows(&RDS, "DescribeKey", &pairs(&[])));
+        assert!(!subset.allows(&RDS, "Encrypt", &pairs(&[("a", "1")])), "not granted");
+        let equals = grant(Constraints {
+            encryption_context_equals: Some(pairs(&[("a", "1")])),
+            ..Constraints::default()
+        });
+        assert!(equals.allows(&RDS, "Decrypt", &pairs(&[("a", "1")])));
+        assert!(!equals.allows(&RDS, "Decrypt", &pairs(&[("a", "1"), ("b", "2")])));
+        let other = User { arn: "rds.eu-west-1.amazonaws.com", ..RDS };
+        assert!(!equals.allows(&other, "Decrypt", &pairs(&[("a", "1")])), "another grantee");
+    }
+
+    #[test]
+    fn a_child_is_never_wider_than_its_parent() {
+        let subset =
+            |list| Constraints { encryption_context_subset: Some(pairs(list)), ..Constraints::default() };
+        let equals =
+            |list| Constraints { encryption_context_equals: Some(pairs(list)), ..Constraints::default() };
+        let parent = grant(subset(&[("a", "1")]));
+        let decrypt = operations(&["Decrypt"]);
+        assert!(parent.allows_child(&RDS, &decrypt, &subset(&[("a", "1"), ("b", "2")])));
+        assert!(parent.allows_child(&RDS, &decrypt, &equals(&[("a", "1")])));
+        assert!(!parent.allows_child(&RDS, &decrypt, &Constraints::default()));
+        assert!(!parent.allows_child(&RDS, &decrypt, &subset(&[("b", "2")])));
+        assert!(!parent.allows_child(&RDS, &operations(&["Encrypt"]), &subset(&[("a", "1")])));
+        let strict = grant(equals(&[("a", "1")]));
+        assert!(strict.allows_child(&RDS, &decrypt, &equals(&[("a", "1")])));
+        assert!(!strict.allows_child(&RDS, &decrypt, &subset(&[("a", "1")])));
+    }
+
+    #[test]
+    fn the_retirer_the_grantee_who_may_and_the_issuing_root_retire() {
+        let mut grant = grant(Constraints::default());
+        assert!(!grant.may_retire(&RDS), "RetireGrant is not among the operations");
+        grant.operations.insert("RetireGrant".into());
+        assert!(grant.may_retire(&RDS));
+        let account: AccountId = "111122223333".parse().unwrap();
+        let root = User { arn: "arn:aws:iam::111122223333:root", role_arn: None, account: Some(&account) };
+        assert!(grant.may_retire(&root));
+        let user = User { arn: "arn:aws:iam::111122223333:user/a", role_arn: None, account: Some(&account) };
+        assert!(!grant.may_retire(&user));
+        grant.retiring = Some(user.arn.into());
+        assert!(grant.may_retire(&user));
+    }
+}

@@ -1,0 +1,281 @@
+//! A key and what changes it. Values in, values out; the time comes as an argument.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::KeyName,
+    state::{Blocked, KeyState, Row, permits},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Days of the waiting period before a deletion: shortest, longest and default (spec/kms.md §7).
+pub const DELETION_WINDOW: (u32, u32, u32) = (7, 30, 30);
+/// Days between automatic rotations: shortest, longest and default.
+pub const ROTATION_PERIOD: (u32, u32, u32) = (90, 2560, 365);
+/// On-demand rotations of one key.
+pub const ON_DEMAND_ROTATIONS: usize = 25;
+
+/// Who manages a key.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Manager {
+    #[serde(rename = "CUSTOMER")]
+    Customer,
+    #[serde(rename = "AWS")]
+    Aws,
+}
+
+/// A symmetric key for encryption, as the state store keeps it. The material itself is elsewhere.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Key {
+    pub name: KeyName,
+    pub manager: Manager,
+    pub created: Timestamp,
+    pub description: String,
+    pub state: KeyState,
+    /// Set while deletion is pending.
+    pub deletion: Option<Timestamp>,
+    /// The text as it was given.
+    pub policy: String,
+    pub tags: BTreeMap<String, String>,
+    pub rotation: Rotation,
+    /// Oldest first; the last one is current.
+    pub materials: Vec<Material>,
+}
+
+/// Automatic rotation.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Rotation {
+    pub enabled: bool,
+    pub period_days: u32,
+    /// When the next one is due; kept while the key is disabled.
+    pub next: Option<Timestamp>,
+}
+
+/// One material of a key: what is told of it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Material {
+    /// 64 hex digits.
+    pub id: String,
+    /// When and how the key was rotated to it; `None` for the first.
+    pub rotated: Option<(Timestamp, RotationType)>,
+}
+
+/// What made a rotation happen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum RotationType {
+    #[serde(rename = "AUTOMATIC")]
+    Automatic,
+    #[serde(rename = "ON_DEMAND")]
+    OnDemand,
+}
+
+/// Why a change is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    State(#[from] Blocked),
+    #[error("the window must be between 7 and 30 days")]
+    Window,
+    #[error("the period must be between 90 and 2560 days")]
+    Period,
+    #[error("the on-demand rotations limit has been reached")]
+    TooManyRotations,
+}
+
+impl Key {
+    /// A new key with its first material.
+    pub fn new(
+        name: KeyName,
+        manager: Manager,
+        created: Timestamp,
+        policy: String,
+        material_id: String,
+    ) -> Self {
+        let managed = manager == Manager::Aws;
+        let period_days = ROTATION_PERIOD.2;
+        Self {
+            name,
+            manager,
+            created,
+            description: String::new(),
+            state: KeyState::Enabled,
+            deletion: None,
+            policy,
+            tags: BTreeMap::new(),
+            rotation: Rotation {
+                enabled: managed,
+                period_days,
+                next: managed.then(|| created.plus(DAY * period_days)),
+            },
+            materials: vec![Material { id: material_id, rotated: None }],
+        }
+    }
+
+    /// The id of the material that new ciphertexts are made with.
+    pub fn current_material(&self) -> &str {
+        self.materials.last().map_or("", |material| &material.id)
+    }
+
+    /// # Errors
+    /// As the table of states says.
+    pub fn enable(&mut self) -> Result<(), Refusal> {
+        permits(Row::SwitchState, self.state)?;
+        self.state = KeyState::Enabled;
+        Ok(())
+    }
+
+    /// # Errors
+    /// As the table of states says.
+    pub fn disable(&mut self) -> Result<(), Refusal> {
+        permits(Row::SwitchState, self.state)?;
+        self.state = KeyState::Disabled;
+        Ok(())
+    }
+
+    /// Begins the waiting period; answers its length in days.
+    ///
+    /// # Errors
+    /// As the table of states says, and for a window outside 7 to 30 days.
+    pub fn schedule_deletion(&mut self, days: Option<u32>, now: Timestamp) -> Result<u32, Refusal> {
+        let (shortest, longest, default) = DELETION_WINDOW;
+        let days = days.unwrap_or(default);
+        if !(shortest..=longest).contains(&days) {
+            return Err(Refusal::Window);
+        }
+        permits(Row::ScheduleDeletion, self.state)?;
+        self.state = KeyState::PendingDeletion;
+        self.deletion = Some(now.plus(DAY * days));
+        Ok(days)
+    }
+
+    /// Back from the waiting period, disabled.
+    ///
+    /// # Errors
+    /// As the table of states says.
+    pub fn cancel_deletion(&mut self) -> Result<(), Refusal> {
+        permits(Row::CancelDeletion, self.state)?;
+        self.state = KeyState::Disabled;
+        self.deletion = None;
+        Ok(())
+    }
+
+    /// Turns automatic rotation on, or changes its period; the next one is due a period from now.
+    ///
+    /// # Errors
+    /// As the table of states says, and for a period outside 90 to 2560 days.
+    pub fn enable_rotation(&mut self, days: Option<u32>, now: Timestamp) -> Result<(), Refusal> {
+        let (shortest, longest, default) = ROTATION_PERIOD;
+        let period_days = days.unwrap_or(default);
+        if !(shortest..=longest).contains(&period_days) {
+            return Err(Refusal::Period);
+        }
+        permits(Row::SwitchRotation, self.state)?;
+        self.rotation = Rotation { enabled: true, period_days, next: Some(now.plus(DAY * period_days)) };
+        Ok(())
+    }
+
+    /// Turns automatic rotation off.
+    ///
+    /// # Errors
+    /// As the table of states says.
+    pub fn disable_rotation(&mut self) -> Result<(), Refusal> {
+        permits(Row::SwitchRotation, self.state)?;
+        self.rotation.enabled = false;
+        self.rotation.next = None;
+        Ok(())
+    }
+
+    /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is cancelled.
+    pub fn rotation_shown(&self) -> bool {
+        self.rotation.enabled && self.deletion.is_none()
+    }
+
+    /// Whether an automatic rotation is due. Only enabled keys are rotated; an overdue one happens at once
+    /// after the key is enabled again.
+    pub fn rotation_due(&self, now: Timestamp) -> bool {
+        self.state == KeyState::Enabled
+            && self.rotation.enabled
+            && self.rotation.next.is_some_and(|next| next <= now)
+    }
+
+    /// Whether the waiting period is over.
+    pub fn deletion_due(&self, now: Timestamp) -> bool {
+        self.state == KeyState::PendingDeletion && self.deletion.is_some_and(|end| end <= now)
+    }
+
+    /// Whether one more on-demand rotation may happen.
+    ///
+    /// # Errors
+    /// As the table of states says, and past the limit.
+    pub fn may_rotate_on_demand(&self) -> Result<(), Refusal> {
+        permits(Row::RotateOnDemand, self.state)?;
+        let on_demand = |m: &&Material| matches!(m.rotated, Some((_, RotationType::OnDemand)));
+        let before = self.materials.iter().filter(on_demand).count();
+        if before >= ON_DEMAND_ROTATIONS { Err(Refusal::TooManyRotations) } else { Ok(()) }
+    }
+
+    /// Makes a new material the current one. Only an automatic rotation moves the schedule.
+    pub fn rotate(&mut self, material_id: String, kind: RotationType, now: Timestamp) {
+        self.materials.push(Material { id: material_id, rotated: Some((now, kind)) });
+        if kind == RotationType::Automatic {
+            self.rotation.next = Some(now.plus(DAY * self.rotation.period_days));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        let name = KeyName {
+            account: "111122223333".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+            id: "1234abcd-12ab-34cd-56ef-1234567890ab".parse().unwrap(),
+        };
+        Key::new(name, Manager::Customer, Timestamp::from_millis(0), String::new(), "a".into())
+    }
+
+    #[test]
+    fn deletion_waits_and_cancels_to_disabled() {
+        let mut key = key();
+        let now = Timestamp::from_millis(0);
+        for days in [6, 31] {
+            assert_eq!(key.schedule_deletion(Some(days), now), Err(Refusal::Window));
+        }
+        assert_eq!(key.schedule_deletion(None, now), Ok(30));
+        assert_eq!(key.enable(), Err(Refusal::State(Blocked::PendingDeletion)));
+        assert!(!key.deletion_due(now.plus(DAY * 29)) && key.deletion_due(now.plus(DAY * 30)));
+        key.cancel_deletion().unwrap();
+        assert_eq!((key.state, key.deletion), (KeyState::Disabled, None));
+    }
+
+    #[test]
+    fn rotation_keeps_its_schedule_and_its_bounds() {
+        let mut key = key();
+        let now = Timestamp::from_millis(0);
+        for days in [89, 2561] {
+            assert_eq!(key.enable_rotation(Some(days), now), Err(Refusal::Period));
+        }
+        key.enable_rotation(Some(90), now).unwrap();
+        assert!(!key.rotation_due(now.plus(DAY * 89)) && key.rotation_due(now.plus(DAY * 90)));
+        key.rotate("b".into(), RotationType::OnDemand, now.plus(DAY));
+        assert_eq!(key.rotation.next, Some(now.plus(DAY * 90)), "on demand does not shift the schedule");
+        key.disable().unwrap();
+        assert!(!key.rotation_due(now.plus(DAY * 91)), "not while disabled");
+        key.enable().unwrap();
+        key.schedule_deletion(None, now).unwrap();
+        assert!(!key.rotation_shown());
+        key.cancel_deletion().unwrap();
+        assert!(key.rotation_shown(), "restored");
+        key.enable().unwrap();
+        for n in 1..ON_DEMAND_ROTATIONS {
+            key.may_rotate_on_demand().unwrap();
+            key.rotate(n.to_string(), RotationType::OnDemand, now);
+        }
+        assert_eq!(key.may_rotate_on_demand(), Err(Refusal::TooManyRotations));
+    }
+}
