@@ -1,6 +1,6 @@
 //! Names of endpoints (spec/rds.md §3): `<cluster>.cluster-<label>.<region>.<domain>`.
 
-use ids::{Entropy, Region};
+use ids::{AccountId, Region};
 
 use crate::Identifier;
 
@@ -17,12 +17,13 @@ pub struct EndpointNames<'a> {
 }
 
 impl EndpointNames<'_> {
-    /// A new label: lower-case letters and digits.
-    pub fn label(entropy: &dyn Entropy) -> String {
+    /// The label of an account and region: lower-case letters and digits, always the same.
+    pub fn label_of(account: &AccountId, region: &Region) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-        let mut bytes = [0; LABEL_LENGTH];
-        entropy.fill(&mut bytes);
-        bytes.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect()
+        // FNV-1a: a name has to be stable and short, not secret.
+        let bytes = account.as_str().bytes().chain(region.as_str().bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        (0..LABEL_LENGTH).map(|i| char::from(ALPHABET[(hash >> (5 * i)) as usize % 32])).collect()
     }
 
     /// Where the writer is reached.
@@ -53,6 +54,8 @@ mod tests {
     #[test]
     fn names_follow_the_pattern_of_aurora() {
         let region = "us-west-2".parse().unwrap();
+        let label = EndpointNames::label_of(&"111122223333".parse().unwrap(), &region);
+        assert_eq!(label.len(), LABEL_LENGTH);
         let names = EndpointNames { label: "abcdefghijkl", region: &region, domain: "db.example.org" };
         let cluster = Identifier::parse("orders", 63).unwrap();
         assert_eq!(names.writer(&cluster), "orders.cluster-abcdefghijkl.us-west-2.db.example.org");

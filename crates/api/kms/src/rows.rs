@@ -1,0 +1,139 @@
+//! Keys, materials, aliases and grants in SQL.
+
+use custody::Custody;
+use envelope::KeyMaterial;
+use ids::Timestamp;
+use kms::{AliasName, Grant, Key, KeyName};
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+
+use crate::registry::{Alias, LoadError};
+
+type Sql = Result<(), sqlx::Error>;
+
+fn place(arn: &str, material_id: &str) -> String {
+    format!("kms/material/{arn}/{material_id}")
+}
+
+fn body<T: serde::Serialize>(value: &T) -> Result<String, sqlx::Error> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+pub async fn put_key(tx: &mut SqliteConnection, key: &Key) -> Sql {
+    sqlx::query("INSERT INTO kms_keys (arn, body) VALUES ($1, $2) ON CONFLICT (arn) DO UPDATE SET body = excluded.body")
+        .bind(key.name.to_string())
+        .bind(body(key)?)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn put_material(tx: &mut SqliteConnection, custody: &Custody, key: &KeyName, id: &str, material: &KeyMaterial) -> Sql {
+    let arn = key.to_string();
+    let sealed = custody.seal(&place(&arn, id), material.expose());
+    sqlx::query("INSERT INTO kms_materials (arn, id, sealed) VALUES ($1, $2, $3)")
+        .bind(arn)
+        .bind(id)
+        .bind(sealed)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Removes a key with everything that belongs to it.
+pub async fn delete_key(tx: &mut SqliteConnection, key: &KeyName) -> Sql {
+    let arn = key.to_string();
+    for statement in [
+        "DELETE FROM kms_grants WHERE arn = $1",
+        "DELETE FROM kms_aliases WHERE arn = $1",
+        "DELETE FROM kms_materials WHERE arn = $1",
+        "DELETE FROM kms_keys WHERE arn = $1",
+    ] {
+        sqlx::query(statement).bind(&arn).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+pub async fn put_alias(tx: &mut SqliteConnection, name: &AliasName, alias: &Alias) -> Sql {
+    sqlx::query(
+        "INSERT INTO kms_aliases (account, region, name, arn, created, updated) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (account, region, name) DO UPDATE SET arn = excluded.arn, updated = excluded.updated",
+    )
+    .bind(name.account.as_str())
+    .bind(name.region.as_str())
+    .bind(&name.name)
+    .bind(alias.target.to_string())
+    .bind(alias.created.as_millis())
+    .bind(alias.updated.as_millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete_alias(tx: &mut SqliteConnection, name: &AliasName) -> Sql {
+    sqlx::query("DELETE FROM kms_aliases WHERE account = $1 AND region = $2 AND name = $3")
+        .bind(name.account.as_str())
+        .bind(name.region.as_str())
+        .bind(&name.name)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn put_grant(tx: &mut SqliteConnection, grant: &Grant) -> Sql {
+    sqlx::query("INSERT INTO kms_grants (arn, id, body) VALUES ($1, $2, $3)")
+        .bind(grant.key.to_string())
+        .bind(&grant.id)
+        .bind(body(grant)?)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn delete_grant(tx: &mut SqliteConnection, grant: &Grant) -> Sql {
+    sqlx::query("DELETE FROM kms_grants WHERE arn = $1 AND id = $2")
+        .bind(grant.key.to_string())
+        .bind(&grant.id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn keys(pool: &SqlitePool) -> Result<Vec<Key>, LoadError> {
+    let rows = sqlx::query("SELECT body FROM kms_keys").fetch_all(pool).await?;
+    rows.iter().map(|row| Ok(serde_json::from_str(row.get(0))?)).collect()
+}
+
+/// Materials by key ARN and id, unwrapped.
+pub async fn materials(pool: &SqlitePool, custody: &Custody) -> Result<Vec<(String, String, KeyMaterial)>, LoadError> {
+    let rows = sqlx::query("SELECT arn, id, sealed FROM kms_materials").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| {
+            let (arn, id): (String, String) = (row.get(0), row.get(1));
+            let opened = custody.open_sealed(&place(&arn, &id), row.get(2));
+            let material = opened.ok().and_then(|bytes| KeyMaterial::copy_from(bytes.expose()));
+            let material = material.ok_or_else(|| LoadError::Material(arn.clone()))?;
+            Ok((arn, id, material))
+        })
+        .collect()
+}
+
+pub async fn aliases(pool: &SqlitePool) -> Result<Vec<(AliasName, Alias)>, LoadError> {
+    let rows = sqlx::query("SELECT account, region, name, arn, created, updated FROM kms_aliases").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| {
+            let broken = |what: String| LoadError::Row(what);
+            let account = row.get::<String, _>(0).parse().map_err(|e| broken(format!("{e}")))?;
+            let region = row.get::<String, _>(1).parse().map_err(|e| broken(format!("{e}")))?;
+            let name = AliasName { account, region, name: row.get(2) };
+            let named = kms::read_name(row.get(3), &name.account, &name.region);
+            let Ok(kms::Named::Key(target)) = named else { return Err(broken(row.get(3))) };
+            let (created, updated) = (Timestamp::from_millis(row.get(4)), Timestamp::from_millis(row.get(5)));
+            Ok((name, Alias { target, created, updated }))
+        })
+        .collect()
+}
+
+pub async fn grants(pool: &SqlitePool) -> Result<Vec<Grant>, LoadError> {
+    let rows = sqlx::query("SELECT body FROM kms_grants").fetch_all(pool).await?;
+    rows.iter().map(|row| Ok(serde_json::from_str(row.get(0))?)).collect()
+}

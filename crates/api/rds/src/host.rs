@@ -1,0 +1,118 @@
+//! The machine that instances and volumes live on. `engine` is behind it; tests have a scripted one.
+
+use std::{collections::BTreeMap, future::Future, path::PathBuf, pin::Pin};
+
+use clusters::{DatabaseName, InstanceResourceId, MasterUsername, Process, SnapshotResourceId, VolumeId};
+use wire::Secret;
+
+use crate::keys::VolumeKey;
+
+/// What the host answers, in time.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, HostFault>> + Send + 'a>>;
+
+/// The host could not do it. Every order may be given again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the host could not {order}: {detail}")]
+pub struct HostFault {
+    pub order: &'static str,
+    pub detail: String,
+}
+
+/// How connections reach a database.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// A port on the loopback interface.
+    Tcp(u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// The sight of one instance process.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sighting {
+    pub process: Process,
+    /// Where the database answers, while it serves.
+    pub address: Option<Address>,
+    /// Why it is broken.
+    pub failure: Option<String>,
+}
+
+/// What an instance process needs to open its volume and serve.
+#[derive(Debug)]
+pub struct OpenOrder {
+    pub volume: VolumeId,
+    pub key: VolumeKey,
+    /// The wrapped key, for the volume's header (spec/rds.md §12: a volume can be opened by it and KMS alone).
+    pub wrapped_key: Vec<u8>,
+    /// Directory of the PostgreSQL version to run.
+    pub postgres_bin_dir: PathBuf,
+    /// What to make if the volume has no database yet.
+    pub initial: Initial,
+    /// Names that the server's certificate has to cover.
+    pub host_names: Vec<String>,
+}
+
+/// What a new database begins with.
+#[derive(Debug)]
+pub struct Initial {
+    pub master_username: MasterUsername,
+    /// `None` once it is set: it is not kept longer than that.
+    pub master_password: Option<Secret>,
+    pub database_name: Option<DatabaseName>,
+}
+
+/// What makes a volume out of a snapshot.
+#[derive(Debug)]
+pub struct CloneOrder {
+    pub snapshot: SnapshotResourceId,
+    /// Id of the volume that the snapshot was taken of.
+    pub source: VolumeId,
+    pub volume: VolumeId,
+    pub key: VolumeKey,
+    pub wrapped_key: Vec<u8>,
+}
+
+/// Instance processes, volumes and snapshots of one machine. Every method may be called again after a failure or a
+/// crash; one that finds its work done does nothing.
+pub trait Host: Send + Sync {
+    /// Every instance process there is, those of an earlier run of the server included.
+    fn observe(&self) -> Work<'_, BTreeMap<InstanceResourceId, Sighting>>;
+
+    /// Starts the process of an instance, without a key.
+    fn spawn<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()>;
+
+    /// Hands over the key. Returns when the order is accepted; how it goes shows in [`Host::observe`].
+    fn open<'a>(&'a self, id: &'a InstanceResourceId, order: OpenOrder) -> Work<'a, ()>;
+
+    /// Shuts the database down in order, closes the volume, ends the process. Returns when it is under way.
+    fn stop<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()>;
+
+    /// Kills the database, aborts the mount, wipes the key, ends the process. Returns when it is done.
+    fn lock<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()>;
+
+    /// Ends the process, whatever it does; mounts vanish with it. Returns when it is gone.
+    fn kill<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()>;
+
+    /// Are a volume's files there, all of them?
+    fn has_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, bool>;
+
+    /// Makes a volume out of a snapshot, whole or not at all.
+    fn clone_volume(&self, order: CloneOrder) -> Work<'_, ()>;
+
+    /// Removes a volume's files.
+    fn remove_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, ()>;
+
+    /// Are a snapshot's files there, all of them?
+    fn has_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, bool>;
+
+    /// Takes a snapshot, whole or not at all: through the process that has the volume open, or of its files.
+    fn take_snapshot<'a>(
+        &'a self,
+        snapshot: &'a SnapshotResourceId,
+        volume: &'a VolumeId,
+        through: Option<&'a InstanceResourceId>,
+    ) -> Work<'a, ()>;
+
+    /// Removes a snapshot's files.
+    fn remove_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, ()>;
+}

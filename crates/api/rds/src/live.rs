@@ -1,0 +1,102 @@
+//! What is known of a cluster only while the server runs: who waits for it, where it answers, how often it failed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use clusters::{ClusterResourceId, InstanceResourceId};
+use ids::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use crate::host::Address;
+
+/// The longest wait between two starts of an instance.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The transient side of one cluster.
+#[derive(Debug)]
+pub struct Live {
+    /// Held while a key is handed to a process or taken from it, so that neither misses the other.
+    pub gate: tokio::sync::Mutex<()>,
+    /// Something changed: plan again.
+    pub wake: Notify,
+    /// Where the writer answers; `None`: nobody may connect.
+    pub target: watch::Sender<Option<Address>>,
+    attempts: Mutex<HashMap<InstanceResourceId, Attempts>>,
+}
+
+/// Starts of an instance since it last served.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempts {
+    pub count: u32,
+    /// Not again before this instant.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            gate: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+            target: watch::Sender::new(None),
+            attempts: Mutex::default(),
+        }
+    }
+}
+
+impl Live {
+    fn attempts(&self) -> MutexGuard<'_, HashMap<InstanceResourceId, Attempts>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often an instance was started in vain.
+    pub fn attempts_of(&self, id: &InstanceResourceId) -> Attempts {
+        self.attempts().get(id).copied().unwrap_or_default()
+    }
+
+    /// An instance is being started: the next attempt waits, longer every time.
+    pub fn attempted(&self, id: &InstanceResourceId, now: Timestamp) {
+        let mut attempts = self.attempts();
+        let entry = attempts.entry(id.clone()).or_default();
+        let wait = Duration::from_secs(1 << entry.count.min(6)).min(LONGEST_WAIT);
+        *entry = Attempts { count: entry.count.saturating_add(1), retry_at: Some(now.plus(wait)) };
+    }
+
+    /// An instance serves, or is gone, or is to be started at once.
+    pub fn forgive(&self, id: &InstanceResourceId) {
+        self.attempts().remove(id);
+    }
+
+    /// Sets where the writer answers; connections to elsewhere end.
+    pub fn point_to(&self, target: Option<Address>) {
+        self.target.send_if_modified(|current| {
+            let changed = *current != target;
+            *current = target;
+            changed
+        });
+    }
+}
+
+/// The transient sides of all clusters.
+#[derive(Debug, Default)]
+pub struct LiveClusters(Mutex<HashMap<ClusterResourceId, Arc<Live>>>);
+
+impl LiveClusters {
+    fn map(&self) -> MutexGuard<'_, HashMap<ClusterResourceId, Arc<Live>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That of one cluster.
+    pub fn of(&self, id: &ClusterResourceId) -> Arc<Live> {
+        self.map().entry(id.clone()).or_default().clone()
+    }
+
+    /// The cluster is gone.
+    pub fn forget(&self, id: &ClusterResourceId) {
+        if let Some(live) = self.map().remove(id) {
+            live.point_to(None);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The record of a cluster snapshot. It has all it takes to restore when the cluster is gone.
+
+use std::collections::BTreeMap;
+
+use clusters::{
+    ClusterResourceId, DatabaseName, Identifier, MasterUsername, SnapshotResourceId, SnapshotStatus, SourceType, VolumeId,
+};
+use ids::{AccountId, Arn, Region, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, Encryption, Record};
+use crate::keys::EncryptionContext;
+
+/// A snapshot of a cluster's volume.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub id: SnapshotResourceId,
+    pub account: AccountId,
+    pub region: Region,
+    pub identifier: Identifier,
+    /// The cluster it was taken of, which may be gone.
+    pub cluster: ClusterResourceId,
+    pub cluster_identifier: Identifier,
+    pub cluster_created: Timestamp,
+    pub created: Timestamp,
+    pub status: SnapshotStatus,
+    /// It is to go.
+    pub delete: bool,
+    pub engine_version: String,
+    pub port: u16,
+    /// The volume that it shows.
+    pub volume: VolumeId,
+    pub encryption: Encryption,
+    /// The volume key, bound to [`Snapshot::context`].
+    pub wrapped_key: Bytes,
+    /// Id of its own grant on the KMS key.
+    pub grant: Option<String>,
+    pub master_username: MasterUsername,
+    pub database_name: Option<DatabaseName>,
+    pub backup_retention_days: u32,
+    pub availability_zones: Vec<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Snapshot {
+    /// What its wrapped key is bound to: the cluster that it was taken of.
+    pub fn context(&self) -> EncryptionContext {
+        super::Cluster::context_of(&self.cluster)
+    }
+}
+
+impl Record for Snapshot {
+    const KIND: &'static str = "snapshot";
+    const SOURCE: SourceType = SourceType::ClusterSnapshot;
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+    fn account(&self) -> &AccountId {
+        &self.account
+    }
+    fn region(&self) -> &Region {
+        &self.region
+    }
+    fn identifier(&self) -> &str {
+        self.identifier.as_str()
+    }
+    fn arn(&self) -> String {
+        let resource = format!("cluster-snapshot:{}", self.identifier);
+        Arn::aws("rds", self.region.as_str(), self.account.as_str(), resource).to_string()
+    }
+    fn cluster(&self) -> Option<&str> {
+        Some(self.cluster.as_str())
+    }
+}
