@@ -9,7 +9,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{host::Address, live::Live};
+use engine::Address;
+
+use crate::live::Live;
 
 /// Between two tries to take a port that something else holds.
 const RETRY: Duration = Duration::from_secs(1);

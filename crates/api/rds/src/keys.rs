@@ -1,11 +1,11 @@
 //! The one door to the key service (design.md §2). The binary answers it over the operations of KMS, so that every
 //! use passes the same authorization and lands in the trail; tests answer it from a script.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use front::Call;
 use ids::{AccountId, Region};
-use zeroize::ZeroizeOnDrop;
+use volume::VolumeKey;
 
 /// Pairs that bind a wrapped key to what it is for.
 pub type EncryptionContext = BTreeMap<String, String>;
@@ -66,39 +66,6 @@ impl GrantRequest {
         "RetireGrant",
         "DescribeKey",
     ];
-}
-
-/// The 256-bit key of a volume, in the clear. Wiped on drop; no `Clone`, no `==`, no serde.
-#[derive(ZeroizeOnDrop)]
-pub struct VolumeKey(Box<[u8; 32]>); // boxed: a move copies the pointer, not the key
-
-impl VolumeKey {
-    /// Takes a key over from a buffer that its owner wipes; `None` unless it has 32 bytes.
-    pub fn copy_from(bytes: &[u8]) -> Option<Self> {
-        let mut key = Self(Box::new([0; 32]));
-        (bytes.len() == key.0.len()).then(|| {
-            key.0.copy_from_slice(bytes);
-            key
-        })
-    }
-
-    /// Fills a key where it will live.
-    pub fn generate(entropy: &dyn ids::Entropy) -> Self {
-        let mut key = Self(Box::new([0; 32]));
-        entropy.fill(&mut *key.0);
-        key
-    }
-
-    /// The only door to the bytes.
-    pub fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for VolumeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VolumeKey(redacted)")
-    }
 }
 
 /// The key service, as far as clusters need it. Keys are named by id, ARN, alias name or alias ARN where a user named

@@ -10,7 +10,7 @@ use clusters::{ClusterResourceId, InstanceResourceId};
 use ids::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use crate::host::Address;
+use engine::Address;
 
 /// The longest wait between two starts of an instance.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -3,9 +3,10 @@
 //! Every wrapped copy is bound to a context: the cluster's to its resource id, an instance's to its own and the volume.
 
 use ids::{AccountId, Entropy, Region};
+use volume::VolumeKey;
 
 use crate::{
-    keys::{Authority, EncryptionContext, GrantRequest, KeyFault, KeyService, VolumeKey},
+    keys::{Authority, EncryptionContext, GrantRequest, KeyFault, KeyService},
     records::{Cluster, Encryption, Instance, Snapshot},
     seal::Sealer,
 };

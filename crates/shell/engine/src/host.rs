@@ -1,11 +1,11 @@
-//! The machine that instances and volumes live on. `engine` is behind it; tests have a scripted one.
+//! The machine that instances and volumes live on. [`Host`] is implemented here; tests have a scripted one.
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf, pin::Pin};
 
 use clusters::{DatabaseName, InstanceResourceId, MasterUsername, Process, SnapshotResourceId, VolumeId};
 use wire::Secret;
 
-use crate::keys::VolumeKey;
+use volume::VolumeKey;
 
 /// What the host answers, in time.
 pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, HostFault>> + Send + 'a>>;
