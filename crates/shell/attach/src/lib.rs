@@ -2,5 +2,7 @@
 //! (`design.md` §7), and the files of a volume beneath it.
 
 mod device;
+mod volume_device;
 
 pub use device::{BlockDevice, SECTOR};
+pub use volume_device::{Options, Stats, VolumeDevice, VolumeError};

@@ -1,0 +1,62 @@
+//! Why a volume refuses or fails.
+
+use std::io;
+
+/// Why an operation on a volume failed. `Display` names what is wrong, never what is inside.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The host could not do `action`.
+    #[error("cannot {action}")]
+    Io {
+        action: String,
+        #[source]
+        source: io::Error,
+    },
+    /// There is no volume here, or only the remains of one that was never finished.
+    #[error("there is no volume")]
+    NotFound,
+    /// A volume (or something else) is in the way.
+    #[error("the place is taken")]
+    AlreadyExists,
+    /// Another opener, perhaps of another process, has the volume.
+    #[error("the volume is open elsewhere")]
+    InUse,
+    /// The header belongs to another volume.
+    #[error("this is volume {found}, not {expected}")]
+    WrongVolume { expected: String, found: String },
+    /// The key is not that of this volume (the bytes on the disk may be in perfect order).
+    #[error("the key is not that of the volume")]
+    WrongKey,
+    /// Bytes on the disk are not what the volume wrote: changed, swapped, old, cut short or missing.
+    #[error("the volume is damaged: {0}")]
+    Damaged(String),
+    /// A format that this version does not read.
+    #[error("format version {0} of the volume is not known")]
+    UnknownVersion(u32),
+    /// An argument outside its range.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// An earlier write to the host failed, so the volume takes no more; reopening recovers what was acknowledged.
+    #[error("the volume has stopped after a failed write")]
+    Stopped,
+    /// The volume was locked or closed: its keys are gone.
+    #[error("the volume is locked")]
+    Locked,
+}
+
+impl VolumeError {
+    /// Says what could not be done.
+    pub fn io(action: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { action: action.into(), source }
+    }
+
+    /// What a block device answers: `ENOSPC` when the host is full, else `EIO`.
+    pub fn errno(&self) -> io::Error {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                io::ErrorKind::StorageFull.into()
+            }
+            _ => io::Error::from_raw_os_error(5),
+        }
+    }
+}
