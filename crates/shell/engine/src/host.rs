@@ -41,6 +41,9 @@ pub struct Sighting {
 #[derive(Debug)]
 pub struct OpenOrder {
     pub volume: VolumeId,
+    /// The volume may be made if it is not there. `false` once it has held a database: a volume that is missing then is
+    /// lost, and an empty one in its place would hide that.
+    pub volume_may_be_new: bool,
     pub key: VolumeKey,
     /// The wrapped key, for the volume's header (spec/rds.md §12: a volume can be opened by it and KMS alone).
     pub wrapped_key: Vec<u8>,
