@@ -16,10 +16,15 @@ SERVICES = {
     "kms": ("kms", "2014-11-01", ["*"]),
     "cloudtrail": ("cloudtrail", "2013-11-01", ["LookupEvents"]),
     "iam": ("iam", "2010-05-08", [
-        "CreateUser", "GetUser", "ListUsers", "DeleteUser", "CreateAccessKey", "ListAccessKeys",
-        "UpdateAccessKey", "DeleteAccessKey", "PutUserPolicy", "GetUserPolicy", "ListUserPolicies",
-        "DeleteUserPolicy"]),
-    "sts": ("sts", "2011-06-15", ["GetCallerIdentity"]),
+        "CreateUser", "GetUser", "ListUsers", "DeleteUser", "TagUser", "UntagUser", "ListUserTags",
+        "CreateAccessKey", "ListAccessKeys", "UpdateAccessKey", "DeleteAccessKey",
+        "PutUserPolicy", "GetUserPolicy", "ListUserPolicies", "DeleteUserPolicy",
+        "CreatePolicy", "GetPolicy", "GetPolicyVersion", "ListPolicies", "DeletePolicy",
+        "AttachUserPolicy", "DetachUserPolicy", "ListAttachedUserPolicies",
+        "CreateRole", "GetRole", "ListRoles", "DeleteRole", "UpdateAssumeRolePolicy",
+        "PutRolePolicy", "GetRolePolicy", "ListRolePolicies", "DeleteRolePolicy",
+        "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies"]),
+    "sts": ("sts", "2011-06-15", ["GetCallerIdentity", "AssumeRole", "GetSessionToken"]),
     "rds": ("rds", "2014-10-31", [
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",
         "CreateDBInstance", "DescribeDBInstances", "DeleteDBInstance", "RebootDBInstance",
@@ -28,6 +33,9 @@ SERVICES = {
         "ListTagsForResource", "DescribeDBEngineVersions", "DescribeOrderableDBInstanceOptions",
         "DescribeEvents"]),
 }
+# Shapes whose limits a service answers with errors of its own: the operation holds them, not the model.
+OWN_LIMITS = {"cloudtrail": ("MaxResults", "LookupAttributeKey", "LookupAttributeValue", "EventCategory")}
+LIMITS = ("min", "max", "pattern", "enum")
 SHAPE_KEYS = ("type", "required", "min", "max", "pattern", "enum", "sensitive", "flattened")
 REF_KEYS = ("shape", "locationName", "flattened", "queryName")
 
@@ -46,7 +54,7 @@ def shape(full):
     return kept
 
 
-def reachable(model, roots):
+def reachable(model, roots, unlimited):
     seen, todo = {}, list(roots)
     while todo:
         name = todo.pop()
@@ -54,6 +62,8 @@ def reachable(model, roots):
             continue
         full = model["shapes"][name]
         seen[name] = shape(full)
+        if name in unlimited:
+            seen[name] = {key: value for key, value in seen[name].items() if key not in LIMITS}
         todo += [m["shape"] for m in full.get("members", {}).values()]
         todo += [full[inner]["shape"] for inner in ("member", "key", "value") if inner in full]
     return dict(sorted(seen.items()))
@@ -77,7 +87,7 @@ def cut(data, service, version, wanted):
     metadata = {key: model["metadata"][key] for key in ("apiVersion", "protocol", "targetPrefix", "xmlNamespace")
                 if key in model["metadata"]}
     return {"metadata": metadata, "known": sorted(model["operations"]), "operations": operations,
-            "shapes": reachable(model, roots)}
+            "shapes": reachable(model, roots, OWN_LIMITS.get(service, ()))}
 
 
 def main():
