@@ -13,6 +13,18 @@ pub(crate) fn authorize(
     service: ServiceId,
     ask: &Ask,
 ) -> Result<(), Fault> {
+    match answer(directory, call, ask) {
+        Decision::Allowed => Ok(()),
+        Decision::Denied(reason) => Err(refusal(call, service, ask, reason)),
+    }
+}
+
+/// Whether the caller could do something, without doing it: what a new policy would mean for its author.
+pub fn would_allow(directory: &dyn Directory, call: &Call, ask: &Ask) -> bool {
+    answer(directory, call, ask).is_allowed()
+}
+
+fn answer(directory: &dyn Directory, call: &Call, ask: &Ask) -> Decision {
     let principal = principal(&call.caller);
     let mut context = global(call);
     if let Some(owner) = &ask.resource_account {
@@ -31,10 +43,7 @@ pub(crate) fn authorize(
     let identity = directory.identity_policies(&call.caller);
     let policies =
         Policies { identity: &identity, resource: ask.resource_policy.as_deref(), granted: ask.granted };
-    match decide(&request, &policies) {
-        Decision::Allowed => Ok(()),
-        Decision::Denied(reason) => Err(refusal(call, service, ask, reason)),
-    }
+    decide(&request, &policies)
 }
 
 fn refusal(call: &Call, service: ServiceId, ask: &Ask, reason: Reason) -> Fault {

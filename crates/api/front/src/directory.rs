@@ -26,4 +26,10 @@ pub trait Directory: Send + Sync {
 
     /// The identity policies of a caller; none for root users and services.
     fn identity_policies(&self, caller: &Caller) -> Vec<Arc<iam::Document>>;
+
+    /// Whether the account root, user, role or session that an ARN names is there: policies and grants must
+    /// not name nobody. A directory that cannot tell says yes.
+    fn principal_exists(&self, _arn: &str) -> bool {
+        true
+    }
 }

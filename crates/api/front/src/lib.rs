@@ -18,6 +18,7 @@ mod router;
 mod server;
 mod tls;
 
+pub use authorize::would_allow;
 pub use call::{Call, Origin, TouchedResource, Via};
 pub use caller::{Caller, Service, Session, User};
 pub use directory::{Credential, Directory};

@@ -99,8 +99,8 @@ pub struct Ask {
     pub resource_account: Option<AccountId>,
     /// The policy on the resource, for services that have them: the key policy.
     pub resource_policy: Option<Arc<iam::Document>>,
-    /// A grant allows this.
-    pub granted: bool,
+    /// What a grant says of this.
+    pub granted: iam::Granted,
     /// The resource was found through a ciphertext; changes the text of a denial.
     pub from_ciphertext: bool,
     /// Condition keys of this question, beside the global ones.
@@ -115,7 +115,7 @@ impl Ask {
             resource: resource.into(),
             resource_account: None,
             resource_policy: None,
-            granted: false,
+            granted: iam::Granted::No,
             from_ciphertext: false,
             context: Vec::new(),
         }
@@ -135,9 +135,9 @@ impl Ask {
         self
     }
 
-    /// Whether a grant allows it.
+    /// What a grant says of it.
     #[must_use]
-    pub const fn granted(mut self, granted: bool) -> Self {
+    pub const fn granted(mut self, granted: iam::Granted) -> Self {
         self.granted = granted;
         self
     }

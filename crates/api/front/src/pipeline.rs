@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 use audit::Trail;
 use ids::Clock;
 use serde_json::Value;
-use wire::{Fault, ServiceId, validate};
+use wire::{Fault, ServiceId, validate, wipe};
 
 use crate::{
     authorize,
@@ -73,10 +73,13 @@ impl Pipeline {
         &self,
         state: &O::State,
         call: &Call,
-        input: Value,
+        mut input: Value,
         draft: &mut Draft,
     ) -> Result<O::Response, Fault> {
-        validate(O::SERVICE, O::NAME, &input)?;
+        if let Err(fault) = validate(O::SERVICE, O::NAME, &input) {
+            wipe(&mut input);
+            return Err(fault);
+        }
         let request: O::Request = serde_json::from_value(input).map_err(|error| {
             // The model has let the input through: what is left is a value that only the type refuses.
             Fault::client(record::malformed_code(O::SERVICE), format!("The request is malformed: {error}"))

@@ -14,8 +14,20 @@ pub struct Policies<'a> {
     pub identity: &'a [Arc<Document>],
     /// The resource's: a key policy. `None` for services whose resources have none.
     pub resource: Option<&'a Document>,
-    /// A grant on the resource names the caller and this use.
-    pub granted: bool,
+    /// What a grant on the resource says of this use.
+    pub granted: Granted,
+}
+
+/// How far a grant on the resource goes.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Granted {
+    /// None covers this use.
+    #[default]
+    No,
+    /// To the caller's account: identity policies must agree, as when a key policy names the account.
+    ToAccount,
+    /// To the caller: nothing else is needed.
+    ToCaller,
 }
 
 /// The outcome.
@@ -46,27 +58,34 @@ impl Decision {
 /// Decides. Pure: the time and everything else comes with the request.
 pub fn decide(request: &Request<'_>, policies: &Policies<'_>) -> Decision {
     let identity = identity_says(request, policies.identity);
-    let resource = policies.resource.map_or(Said::default(), |document| said(document, request));
-    // A foreign account's refusal must not be told from a missing resource: the resource comes first.
+    let mut resource = policies.resource.map_or(Said::default(), |document| said(document, request));
+    if policies.granted == Granted::ToAccount {
+        resource.allowed = resource.allowed.max(Some(Named::ByAccount));
+    }
+    let granted = policies.granted == Granted::ToCaller;
+    let same_account =
+        request.resource_account.is_none_or(|owner| request.principal.account() == Some(owner));
     if resource.denied {
         return Decision::Denied(Reason::ExplicitInResource);
+    }
+    // A foreign account's refusal must not be told from a missing resource: what the resource says comes first.
+    if !same_account && !granted && resource.allowed.is_none() {
+        return Decision::Denied(Reason::NoResourcePolicy);
     }
     if identity.denied {
         return Decision::Denied(Reason::ExplicitInIdentity);
     }
-    let same_account =
-        request.resource_account.is_none_or(|owner| request.principal.account() == Some(owner));
-    let Some(_) = policies.resource else {
-        return without_resource_policy(request, identity, same_account);
-    };
-    if policies.granted {
+    if granted {
         return Decision::Allowed;
+    }
+    if policies.resource.is_none() {
+        return without_resource_policy(request, identity);
     }
     match (resource.allowed, same_account, request.principal) {
         (Some(Named::Directly), true, _) | (Some(Named::Directly), _, Principal::Service { .. }) => {
             Decision::Allowed
         }
-        // From another account: the key side has said yes, the caller's side must too.
+        // From another account: the key side has said yes, the caller's side must too; root always does.
         (Some(_), false, Principal::Root { .. }) => Decision::Allowed,
         (Some(_), _, _) if identity.allowed.is_some() => Decision::Allowed,
         (Some(_), _, _) => Decision::Denied(Reason::NoIdentityPolicy),
@@ -74,11 +93,10 @@ pub fn decide(request: &Request<'_>, policies: &Policies<'_>) -> Decision {
     }
 }
 
-/// Services whose resources have no policies: root may do everything in its own account, users what their
-/// policies allow, foreigners nothing.
-fn without_resource_policy(request: &Request<'_>, identity: Said, same_account: bool) -> Decision {
+/// Resources without policies, in the caller's own account: root may do everything, users what their policies
+/// allow.
+fn without_resource_policy(request: &Request<'_>, identity: Said) -> Decision {
     match request.principal {
-        _ if !same_account => Decision::Denied(Reason::NoResourcePolicy),
         Principal::Root { .. } => Decision::Allowed,
         _ if identity.allowed.is_some() => Decision::Allowed,
         _ => Decision::Denied(Reason::NoIdentityPolicy),

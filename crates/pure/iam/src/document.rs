@@ -141,6 +141,13 @@ impl Document {
         Ok(Self { kind, statements })
     }
 
+    /// The document without what it allows: for decisions in which it can only refuse.
+    #[must_use]
+    pub fn denials(&self) -> Self {
+        let denies = |statement: &&Statement| statement.effect == Effect::Deny;
+        Self { kind: self.kind, statements: self.statements.iter().filter(denies).cloned().collect() }
+    }
+
     /// ARNs of users, roles and sessions that the document names: whoever stores it checks that they exist.
     pub fn named_principals(&self) -> impl Iterator<Item = &str> {
         let listed = self.statements.iter().filter_map(|statement| statement.principals.as_ref());

@@ -8,7 +8,7 @@ mod request;
 mod template;
 mod wildcard;
 
-pub use decide::{Decision, Policies, Reason, decide};
+pub use decide::{Decision, Granted, Policies, Reason, decide};
 pub use document::{Document, Kind, Malformed};
 pub use request::{Context, Principal, Request};
 pub use wildcard::Pattern;
