@@ -5,6 +5,8 @@ use std::{fs, net::SocketAddr, path::{Path, PathBuf}};
 use ids::Region;
 use serde::{Deserialize, Serialize};
 
+use crate::home::Home;
+
 /// The settings of a server. Every one has a default; a new home gets them written out.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// How the root key is kept: `file`, or `passphrase` with the file that holds the passphrase.
     pub passphrase_file: Option<PathBuf>,
+    /// The name by which clients reach the endpoint; `None`: the address in `listen`.
+    pub host_name: Option<String>,
     pub clusters: Clusters,
 }
 
@@ -38,6 +42,10 @@ pub struct Clusters {
     pub key_check_seconds: u64,
     /// Size of a new volume's device. Space is only used as it is written.
     pub volume_gib: u64,
+    /// Directories with `postgres` and `initdb`; every one is an engine version on offer.
+    pub postgres_bin_dirs: Vec<PathBuf>,
+    /// The system's user that databases run as.
+    pub postgres_user: String,
     /// `postgres` parameters for every cluster, beside those that the volume makes safe.
     pub parameters: std::collections::BTreeMap<String, String>,
 }
@@ -50,6 +58,7 @@ impl Default for Config {
             tls_certificate: None,
             tls_key: None,
             passphrase_file: None,
+            host_name: None,
             clusters: Clusters::default(),
         }
     }
@@ -65,6 +74,8 @@ impl Default for Clusters {
             recoverable_days: 7,
             key_check_seconds: 60,
             volume_gib: 64,
+            postgres_bin_dirs: installed_postgres(Path::new("/usr/lib/postgresql")),
+            postgres_user: "postgres".into(),
             parameters: std::collections::BTreeMap::new(),
         }
     }
@@ -105,10 +116,39 @@ impl Config {
         Ok(config)
     }
 
+    /// Where the root key of a home comes from.
+    pub fn root_key(&self, home: &Home) -> custody::Source {
+        let file = home.root_key();
+        match &self.passphrase_file {
+            None => custody::Source::File(file),
+            Some(passphrase) => custody::Source::Passphrase { file, passphrase_file: passphrase.clone() },
+        }
+    }
+
+    /// The URL that clients use when the endpoint listens on `bound`.
+    pub fn endpoint(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls_certificate.is_some() { "https" } else { "http" };
+        match &self.host_name {
+            Some(name) => format!("{scheme}://{name}:{}", bound.port()),
+            None => format!("{scheme}://{bound}"),
+        }
+    }
+
     /// The text of a new home's file.
     pub fn to_text(&self) -> String {
         toml::to_string_pretty(self).expect("settings are plain values")
     }
+}
+
+/// The versions that Debian's packages have put below a directory, oldest first.
+fn installed_postgres(below: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(below).into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("postgres").exists())
+        .collect();
+    versions.sort();
+    versions.into_iter().map(|(_, bin)| bin).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! state.db       keys, policies, clusters (crate store); secrets in it are sealed under the root key
 //! trail/         the audit trail (crate audit)
 //! volumes/       sealed volumes; snapshots/ sealed snapshots
+//! tls/           certificate, its key and its authority, if `init` made them
 //! run/           sockets, pid and endpoint of what is running; may be emptied when nothing is
 //! ```
 
@@ -56,6 +57,22 @@ impl Home {
 
     pub fn trail(&self) -> PathBuf {
         self.0.join("trail")
+    }
+
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    pub fn tls_authority(&self) -> PathBuf {
+        self.tls().join("authority.pem")
+    }
+
+    pub fn tls_certificate(&self) -> PathBuf {
+        self.tls().join("certificate.pem")
+    }
+
+    pub fn tls_key(&self) -> PathBuf {
+        self.tls().join("key.pem")
     }
 
     pub fn run(&self) -> PathBuf {

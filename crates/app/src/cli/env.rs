@@ -30,9 +30,8 @@ impl Env {
 /// The lines; credentials stay in their file, so that they are in no environment and no history.
 pub fn exports(home: &Home, config: &Config, profile: &str) -> String {
     let running = fs::read_to_string(home.endpoint()).map(|text| text.trim().to_owned());
-    let scheme = if config.tls_certificate.is_some() { "https" } else { "http" };
-    let endpoint = running.unwrap_or_else(|_| format!("{scheme}://{}", config.listen));
-    let lines = [
+    let endpoint = running.unwrap_or_else(|_| config.endpoint(config.listen));
+    let mut lines = vec![
         ("STRONGROOM_HOME", home.path().display().to_string()),
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_REGION", config.region.to_string()),
@@ -41,6 +40,9 @@ pub fn exports(home: &Home, config: &Config, profile: &str) -> String {
         ("AWS_PROFILE", profile.to_owned()),
         ("AWS_PAGER", String::new()),
     ];
+    if config.tls_certificate == Some(home.tls_certificate()) {
+        lines.push(("AWS_CA_BUNDLE", home.tls_authority().display().to_string()));
+    }
     // Variables that would win over the file.
     let mut text = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN\n".to_owned();
     for (name, value) in lines {

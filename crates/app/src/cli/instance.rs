@@ -1,0 +1,20 @@
+//! `strongroom instance`: the process of one database instance. `serve` starts it; it outlives `serve`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+/// Run one database instance (started by `serve`).
+#[derive(Args, Debug)]
+pub struct Instance {
+    /// The instance's directory.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl Instance {
+    /// Before any thread starts: the process moves into namespaces of its own.
+    pub fn run(self) -> ExitCode {
+        engine::run_instance(&self.dir)
+    }
+}

@@ -1,0 +1,75 @@
+//! `strongroom serve`: the server, until it is told to stop. Databases live on when it ends.
+
+use std::fs;
+
+use clap::Args;
+use custody::Custody;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, HomeOption, read_config};
+use crate::{config::Config, harden, home::{Home, write_private}, wiring::Services};
+
+/// Run the server.
+#[derive(Args, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    home: HomeOption,
+    /// What to log, such as `info` or `warn,api_rds=debug`; to standard error.
+    #[arg(long, env = "STRONGROOM_LOG", default_value = "info", value_name = "FILTER")]
+    log: tracing_subscriber::EnvFilter,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<(), Failure> {
+        tracing_subscriber::fmt().with_env_filter(self.log).with_writer(std::io::stderr).init();
+        let home = self.home.home();
+        let config = read_config(&home)?;
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => Some(front::server_config(certificate, key).map_err(Failure::usage)?),
+            _ => None,
+        };
+        if tls.is_none() && !config.listen.ip().is_loopback() {
+            return Err(Failure::usage(front::ServerError::NeedsTls(config.listen)));
+        }
+        let _lock = home.lock().map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Failure::usage(format!("a server runs on {} already", home.path().display())),
+            _ => error.into(),
+        })?;
+        harden::lock_memory();
+        // Before anything is opened for writing: a wrong key must change nothing.
+        let custody = Custody::open(&config.root_key(&home)).map_err(Failure::usage)?;
+        super::runtime()?.block_on(serve(&home, &config, custody, tls))
+    }
+}
+
+async fn serve(
+    home: &Home,
+    config: &Config,
+    custody: Custody,
+    tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+) -> Result<(), Failure> {
+    // Watched from here on, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let services = Services::start(home, config, custody).await?;
+    let server = front::Server::bind(config.listen, tls).await?;
+    let url = config.endpoint(server.address()?);
+    write_private(&home.pid(), format!("{}\n", std::process::id()).as_bytes())?;
+    write_private(&home.endpoint(), format!("{url}\n").as_bytes())?;
+    tracing::info!(endpoint = %url, home = %home.path().display(), "serving");
+
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let listener = tokio::spawn(server.run(services.endpoint(), stopping));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; databases keep running");
+    stop.send_replace(true);
+    listener.await?;
+    services.stop().await;
+    for file in [home.endpoint(), home.pid()] {
+        let _ = fs::remove_file(file);
+    }
+    Ok(())
+}

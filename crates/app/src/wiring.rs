@@ -1,0 +1,125 @@
+//! Which parts there are, and who gets whom: the one place that knows all of them.
+
+use std::{sync::Arc, time::Duration};
+
+use api_iam::Iam;
+use api_kms::{KeyChange, Kms};
+use api_rds::Rds;
+use audit::Trail;
+use custody::Custody;
+use envelope::SystemEntropy;
+use front::{Directory, Endpoint, Pipeline, Router};
+use ids::Clock;
+use store::Store;
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    task::JoinSet,
+};
+use zeroize::Zeroizing;
+
+use crate::{cli::Failure, config::Config, home::Home, key_service::LocalKeyService, system::SystemClock};
+
+/// How often the key service looks for deletions and rotations that are due.
+const KMS_PERIOD: Duration = Duration::from_secs(30);
+
+/// Every service of a running server, and its workers.
+pub struct Services {
+    endpoint: Arc<Endpoint>,
+    store: Store,
+    trail: Arc<Trail>,
+    workers: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Services {
+    /// Opens the state of a home, finishes what a crash interrupted, and starts the workers.
+    ///
+    /// # Errors
+    /// What keeps the server from starting: damaged state, or a root key that is not the state's.
+    pub async fn start(home: &Home, config: &Config, custody: Custody) -> Result<Self, Failure> {
+        let custody = Arc::new(custody);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open(&home.state()).await?;
+        // Opens every secret access key: a root key that is not the state's ends here, with nothing written.
+        let iam = Arc::new(Iam::load(store.clone(), Arc::clone(&custody), Arc::clone(&clock)).await?);
+        let trail = Arc::new(Trail::open(&home.trail()).await?);
+        let directory: Arc<dyn Directory> = Arc::clone(&iam) as _;
+        let kms = Kms::load(
+            store.clone(),
+            Arc::clone(&custody),
+            Arc::clone(&trail),
+            Arc::clone(&clock),
+            Arc::clone(&directory),
+        );
+        let kms = Arc::new(kms.await?);
+        api_trail::close_interrupted(&trail, &store, clock.now()).await?;
+
+        let pipeline = Arc::new(Pipeline::new(directory, Arc::clone(&trail), Arc::clone(&clock)));
+        let keys = LocalKeyService::new(Arc::clone(&pipeline), Arc::clone(&kms));
+        let rds = Arc::new(cluster_service(home, config, &store, keys, &custody, &clock).await?);
+
+        let mut router = Router::default();
+        api_iam::operations(&mut router, iam);
+        api_kms::operations(&mut router, Arc::clone(&kms));
+        api_rds::operations(&mut router, Arc::clone(&rds));
+        api_trail::operations(&mut router, Arc::clone(&trail));
+        let endpoint = Arc::new(Endpoint::new(pipeline, router));
+
+        let (stop, stopping) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        workers.spawn(due_work(Arc::clone(&kms), clock, stopping.clone()));
+        let changes = kms.changes();
+        workers.spawn(key_changes(changes, Arc::clone(&rds), stopping.clone()));
+        workers.spawn(async move { rds.run(stopping).await });
+        Ok(Self { endpoint, store, trail, workers, stop })
+    }
+
+    /// What the listener serves.
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.endpoint)
+    }
+
+    /// Ends the workers and closes the state. Databases keep running.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.workers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a worker broke off");
+            }
+        }
+        self.trail.close().await;
+        self.store.close().await;
+    }
+}
+
+/// Deletions and rotations of keys, when they are due.
+async fn due_work(kms: Arc<Kms>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Err(fault) = api_kms::run_due(&kms, clock.now()).await {
+            tracing::error!(%fault, "deletions and rotations that are due were not carried out");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(KMS_PERIOD) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Tells the cluster service of every change that may take a key away or give it back.
+async fn key_changes(mut changes: Receiver<KeyChange>, rds: Arc<Rds>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let change = tokio::select! {
+            change = changes.recv() => change,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match change {
+            Ok(change) => rds.key_changed(&change.key_arn).await,
+            // Too many at once to keep them all: look at every key instead.
+            Err(RecvError::Lagged(_)) => rds.check_all_keys().await,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
