@@ -12,12 +12,8 @@ pub enum Holder {
 /// A step for a cluster. Steps on the world first, then steps that only write what was seen into the record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Make the volume key under the cluster's key, or re-wrap the one of the snapshot it comes from.
-    WrapKey,
     /// Make the volume out of the snapshot's.
     CloneVolume,
-    /// Re-encrypt the wrapped volume key for this instance and volume.
-    BindKey(InstanceResourceId),
     /// Start the instance's process, without a key.
     Spawn(InstanceResourceId),
     /// Unwrap the volume key and hand it to the process, which mounts and starts the database.
@@ -34,6 +30,9 @@ pub enum Action {
     RetireGrant(Holder),
     /// The reboot has happened: forget the wish for it.
     ClearReboot(InstanceResourceId),
+    /// The database serves for the first time: from now on its volume is never made anew, and the master password is
+    /// not needed any more.
+    MarkInitialised,
     /// A stopped cluster has been stopped for the longest time allowed: wish that it runs.
     Restart,
     /// Record the cluster's new status and tell of it.

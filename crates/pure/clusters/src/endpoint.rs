@@ -22,7 +22,8 @@ impl EndpointNames<'_> {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         // FNV-1a: a name has to be stable and short, not secret.
         let bytes = account.as_str().bytes().chain(region.as_str().bytes());
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         (0..LABEL_LENGTH).map(|i| char::from(ALPHABET[(hash >> (5 * i)) as usize % 32])).collect()
     }
 

@@ -1,4 +1,4 @@
-//! What was seen of a cluster: processes and files as they are, statuses and keys as last recorded.
+//! What was seen of a cluster: processes and files as they are, statuses and grants as last recorded.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ pub enum Process {
 #[derive(Clone, Debug)]
 pub struct ClusterSeen {
     pub status: ClusterStatus,
-    /// A wrapped volume key is stored.
-    pub key: bool,
+    /// The database has served once.
+    pub initialised: bool,
     /// The volume's directory is there.
     pub volume: bool,
     /// The key service still has a grant for the cluster.
@@ -44,8 +44,6 @@ pub struct ClusterSeen {
 #[derive(Clone, Copy, Debug)]
 pub struct MemberSeen {
     pub status: InstanceStatus,
-    /// Its own copy of the wrapped volume key is stored.
-    pub key: bool,
     /// The key service still has a grant for the instance.
     pub grant: bool,
     pub process: Process,

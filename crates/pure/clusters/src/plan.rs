@@ -98,16 +98,14 @@ fn lock(spec: &ClusterSpec, seen: &ClusterSeen, since: Timestamp, now: Timestamp
 }
 
 fn run(spec: &ClusterSpec, seen: &ClusterSeen, now: Timestamp) -> Vec<Action> {
-    if !seen.key {
-        return vec![Action::WrapKey];
-    }
-    if spec.restored && !seen.volume {
+    // A volume that has held a database and is missing is lost: a new clone in its place would hide that.
+    if spec.restored && !seen.initialised && !seen.volume {
         return vec![Action::CloneVolume];
     }
-    let mut actions = Vec::new();
+    let mut actions = mark_initialised(spec, seen);
     match seen.status {
         ClusterStatus::Creating => {
-            actions.push(set_cluster(ClusterStatus::Available, &[Event::ClusterCreated]))
+            actions.push(set_cluster(ClusterStatus::Available, &[Event::ClusterCreated]));
         }
         ClusterStatus::Available | ClusterStatus::Starting | ClusterStatus::Inaccessible => (),
         ClusterStatus::Stopped
@@ -129,6 +127,12 @@ fn run(spec: &ClusterSpec, seen: &ClusterSeen, now: Timestamp) -> Vec<Action> {
         actions.push(set_cluster(ClusterStatus::Available, &[Event::ClusterStarted]));
     }
     actions
+}
+
+/// Before anybody is let in: what they write must never be taken for a volume still to be made.
+fn mark_initialised(spec: &ClusterSpec, seen: &ClusterSeen) -> Vec<Action> {
+    let serves = members(spec, seen).any(|(_, _, member)| member.process == Process::Serving);
+    if serves && !seen.initialised { vec![Action::MarkInitialised] } else { Vec::new() }
 }
 
 /// `closed`: no process has the cluster's volume open.
@@ -172,9 +176,7 @@ fn run_member(
                 set(S::Failed, &[Event::InstanceFailed])
             }
             S::Creating | S::Rebooting | S::Starting | S::Failed => {
-                if !member.key {
-                    Some(Action::BindKey(id.clone()))
-                } else if member.retry_at.is_some_and(|at| now < at) {
+                if member.retry_at.is_some_and(|at| now < at) {
                     None
                 } else if member.process == Process::Absent {
                     Some(Action::Spawn(id.clone()))
@@ -190,7 +192,7 @@ fn stop(spec: &ClusterSpec, seen: &ClusterSeen, now: Timestamp) -> Vec<Action> {
     if !matches!(seen.status, ClusterStatus::Stopping | ClusterStatus::Stopped) {
         return vec![set_cluster(ClusterStatus::Stopping, &[])];
     }
-    let mut actions = Vec::new();
+    let mut actions = mark_initialised(spec, seen);
     for (id, wish, member) in members(spec, seen) {
         if wish.delete {
             actions.extend(remove_member(id, &member, false));

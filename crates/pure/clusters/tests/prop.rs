@@ -31,9 +31,8 @@ impl World {
         self.check(action);
         let seen = &mut self.seen;
         match action {
-            Action::WrapKey => seen.key = true,
             Action::CloneVolume => seen.volume = true,
-            Action::BindKey(id) => member(seen, id).key = true,
+            Action::MarkInitialised => seen.initialised = true,
             Action::Spawn(id) => member(seen, id).process = Process::Idle,
             Action::Open(id) => {
                 seen.volume = true;
@@ -72,7 +71,7 @@ impl World {
                 let others = self.seen.members.iter().filter(|(other, _)| *other != id);
                 let holds = |p: Process| !matches!(p, Process::Absent | Process::Idle);
                 assert!(!others.map(|(_, m)| m.process).any(holds), "two processes on one volume");
-                assert!(self.seen.members[id].key && (self.seen.volume || !self.spec.restored));
+                assert!(self.seen.volume || !self.spec.restored || self.seen.initialised);
             }
             Action::Forget { holder: Holder::Member(id), .. } => {
                 let member = &self.seen.members[id];
@@ -83,6 +82,7 @@ impl World {
                 assert!(self.seen.members.values().all(|m| m.process == Process::Absent));
                 assert!(self.spec.members.is_empty() && !self.seen.volume && !self.seen.grant);
             }
+            Action::CloneVolume => assert!(!self.seen.initialised, "cloned over what was lost"),
             Action::RemoveVolume => {
                 assert!(self.seen.members.values().all(|m| m.process == Process::Absent));
                 assert!(!self.seen.snapshots_pending, "removed what a snapshot still needs");
@@ -142,6 +142,7 @@ impl World {
                 },
                 (Goal::Run, _) => {
                     seen.status == ClusterStatus::Available
+                        && (seen.initialised || seen.members.is_empty())
                         && seen.members.values().filter(|m| m.process == Process::Serving).count()
                             == seen.members.len().min(1)
                 }
@@ -164,16 +165,9 @@ fn process() -> impl Strategy<Value = Process> {
 fn members() -> impl Strategy<Value = Vec<(MemberSpec, MemberSeen, bool)>> {
     let status = prop::sample::select(InstanceStatus::ALL.to_vec());
     let wish = (any::<bool>(), any::<bool>()).prop_map(|(delete, reboot)| MemberSpec { delete, reboot });
-    let seen = (status, any::<bool>(), any::<bool>(), process(), 0..9_u32).prop_map(
-        |(status, key, grant, process, failures)| MemberSeen {
-            status,
-            key,
-            grant,
-            process,
-            failures,
-            retry_at: None,
-        },
-    );
+    let seen = (status, any::<bool>(), process(), 0..9_u32).prop_map(|(status, grant, process, failures)| {
+        MemberSeen { status, grant, process, failures, retry_at: None }
+    });
     prop::collection::vec((wish, seen, prop::bool::weighted(0.9)), 0..4)
 }
 
@@ -186,7 +180,7 @@ fn world() -> impl Strategy<Value = World> {
     let status = prop::sample::select(ClusterStatus::ALL.to_vec());
     let flags = any::<[bool; 5]>();
     (goal, lost, status, flags, members()).prop_map(|(goal, access, status, flags, list)| {
-        let [key, volume, grant, snapshots_pending, restored] = flags;
+        let [initialised, volume, grant, snapshots_pending, restored] = flags;
         let list: Vec<_> = list.into_iter().zip(0..).collect();
         // The API takes one instance that stays; others may be on their way out, or known to nobody.
         let kept = list.iter().position(|((wish, _, known), _)| *known && !wish.delete);
@@ -205,7 +199,7 @@ fn world() -> impl Strategy<Value = World> {
         let members: BTreeMap<_, _> = list.iter().map(|((_, seen, _), n)| (id(*n), *seen)).collect();
         World {
             spec,
-            seen: ClusterSeen { status, key, volume, grant, snapshots_pending, members },
+            seen: ClusterSeen { status, initialised, volume, grant, snapshots_pending, members },
             gone: false,
         }
     })
@@ -275,7 +269,7 @@ fn a_lost_key_becomes_terminal_after_the_recoverable_days_and_stays_so() {
         },
         seen: ClusterSeen {
             status: ClusterStatus::Available,
-            key: true,
+            initialised: true,
             volume: true,
             grant: true,
             snapshots_pending: false,
@@ -313,7 +307,7 @@ fn a_cluster_stopped_for_too_long_starts_by_itself() {
     };
     let seen = ClusterSeen {
         status: ClusterStatus::Stopped,
-        key: true,
+        initialised: true,
         volume: true,
         grant: true,
         snapshots_pending: false,
