@@ -1,0 +1,123 @@
+//! The device as a file: a FUSE file system whose root is one regular file, mounted over a regular file.
+//!
+//! QEMU's FUSE exports have the same shape. There are no names, no directories and no caches: the kernel only
+//! sends OPEN, GETATTR, READ, WRITE, FSYNC, FALLOCATE, STATFS and RELEASE, all for the root.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::device::{BlockDevice, SECTOR};
+use crate::error::{AttachError, Missing, Tried};
+
+/// The largest READ or WRITE, bytes: 256 pages, which is the kernel's own limit (`fs.fuse.max_pages_limit`).
+pub(crate) const MAX_TRANSFER: u32 = 1 << 20;
+
+/// READs and WRITEs that the kernel has under way at once: the depth of the loop device's queue.
+pub(crate) const MAX_BACKGROUND: u16 = 128;
+
+/// Carries the kernel's requests to the device file and the answers back, until the connection ends.
+pub(crate) trait Transport {
+    /// Answers on `connection` with `workers` threads. Returns when the kernel's INIT is answered.
+    ///
+    /// # Errors
+    /// If the kernel's version of the protocol cannot be spoken, or threads cannot be started.
+    fn serve(&self, connection: OwnedFd, file: DeviceFile, workers: usize) -> io::Result<Serving>;
+}
+
+/// The threads that serve a connection.
+pub(crate) struct Serving(pub(crate) std::thread::JoinHandle<io::Result<()>>);
+
+impl Serving {
+    /// Waits for the threads, which end once the kernel has let go of the connection.
+    pub(crate) fn join(self) -> Result<(), AttachError> {
+        let ended = self.0.join().unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")));
+        ended.tried(|| "serve the device to its end".into())
+    }
+}
+
+/// Mounts a FUSE file system over the regular file `target`; the other end of its connection is returned.
+pub(crate) fn mount_file(target: &Path) -> Result<OwnedFd, AttachError> {
+    let connection = match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(AttachError::Unsupported(Missing::Fuse));
+        }
+        opened => opened.tried(|| "open /dev/fuse".into())?,
+    };
+    let options = format!(
+        "fd={},rootmode={:o},user_id=0,group_id=0",
+        connection.as_raw_fd(),
+        libc::S_IFREG | 0o600 // a regular file, for root only
+    );
+    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    mount(Some("strongroom"), target, Some("fuse.strongroom"), flags, Some(options.as_str()))
+        .tried(|| format!("mount the device file at {}", target.display()))?;
+    Ok(connection.into())
+}
+
+/// Breaks the connection behind `target`: every request that waits fails, and every later one; none is waited
+/// for. The mount leaves the tree.
+pub(crate) fn break_connection(target: &Path) -> nix::Result<()> {
+    umount2(target, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
+}
+
+/// The requests of the kernel, checked, as calls of a [`BlockDevice`].
+#[derive(Clone)]
+pub(crate) struct DeviceFile(Arc<dyn BlockDevice>);
+
+impl DeviceFile {
+    pub(crate) fn new(device: Arc<dyn BlockDevice>) -> Self {
+        Self(device)
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.check(offset, buffer.len() as u64)?;
+        self.0.read(offset, buffer)
+    }
+
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check(offset, bytes.len() as u64)?;
+        self.0.write(offset, bytes)
+    }
+
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    /// Both ways of the loop device to forget a range, DISCARD (a hole) and WRITE ZEROES, keep the size.
+    pub(crate) fn fallocate(&self, offset: u64, length: u64, mode: i32) -> io::Result<()> {
+        const HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        const ZEROES: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+        if mode != HOLE && mode != ZEROES {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
+        self.check(offset, length)?;
+        self.0.discard(offset, length)
+    }
+
+    /// Whole sectors, within the device.
+    fn check(&self, offset: u64, length: u64) -> io::Result<()> {
+        let aligned = (offset | length).is_multiple_of(SECTOR as u64);
+        let within = offset.checked_add(length).is_some_and(|end| end <= self.0.size());
+        if aligned && within { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+    }
+}
+
+/// Makes the file that is mounted over, if it is not there.
+pub(crate) fn ensure_target(target: &Path) -> Result<(), AttachError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(target)
+        .map(|_: File| ())
+        .tried(|| format!("make {}", target.display()))
+}

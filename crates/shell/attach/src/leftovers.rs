@@ -1,0 +1,40 @@
+//! What an instance that died may have left, and clearing it.
+//!
+//! Nothing, as a rule: its mounts vanish with its namespace, and the loop device clears itself. A process that
+//! joined the namespace (a postgres that does not die, an operator's shell) can keep both.
+
+use std::path::Path;
+
+use nix::mount::{MntFlags, umount2};
+
+use crate::apart;
+use crate::error::{AttachError, Tried};
+use crate::keeper::Places;
+use crate::loopdev;
+
+/// Clears what a dead instance left of the volume that it had attached under `dir`: loop devices, and mounts
+/// that this process can see. Returns how many there were. The caller must know that no instance lives there.
+///
+/// # Errors
+/// If the kernel refuses; safe to repeat.
+pub fn clear_leftovers(dir: &Path) -> Result<usize, AttachError> {
+    let places = Places::under(dir);
+    let clear = move |parted: std::io::Result<()>| {
+        parted.tried(|| "part the files of a thread".into())?;
+        let mut cleared = 0;
+        for target in [&places.mount, &places.device] {
+            while umount2(target, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH).is_ok() {
+                cleared += 1;
+            }
+        }
+        for device in loopdev::owned_by(&places.owner)? {
+            device.clear().tried(|| format!("clear {}", device.path().display()))?;
+            cleared += 1;
+        }
+        Ok(cleared)
+    };
+    apart::spawn("leftovers", clear)
+        .tried(|| "start a thread".into())?
+        .join()
+        .unwrap_or(Err(AttachError::Aborted))
+}
