@@ -26,6 +26,7 @@ pub use http::Endpoint;
 pub use metrics::Metrics;
 pub use operation::{Ask, Authorized, Effect, Operation};
 pub use pipeline::Pipeline;
+pub use record::owner_copies;
 pub use router::Router;
 pub use server::{Server, ServerError};
 pub use tls::{TlsError, server_config};

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 use audit::Trail;
 use ids::Clock;
 use serde_json::Value;
+use trail::Record;
 use wire::{Fault, ServiceId, validate, wipe};
 
 use crate::{
@@ -53,12 +54,7 @@ impl Pipeline {
         let mut draft = Draft::new::<O>(call, &input);
         let outcome = self.attempt::<O>(state, call, input, &mut draft).await;
         let recorded = draft.finish::<O>(call, &outcome, self.clock.now());
-        let kept = if draft.opened() {
-            self.trail.close_record(&call.event_id, recorded).await
-        } else {
-            self.trail.append(recorded).await
-        };
-        let outcome = match kept {
+        let outcome = match self.keep(recorded, draft.opened()).await {
             Ok(()) => outcome,
             Err(error) => Err(Fault::internal(format!("the record of {} was not kept: {error}", O::NAME))),
         };
@@ -67,6 +63,20 @@ impl Pipeline {
         }
         self.metrics.observe(O::SERVICE, O::NAME, outcome.as_ref().err(), started.elapsed());
         outcome
+    }
+
+    /// Writes the record of a call, and before it a copy for every other account whose resources it concerned:
+    /// an open record that a crash leaves behind is found again, a copy is not.
+    async fn keep(&self, mut record: Record, opened: bool) -> Result<(), audit::Error> {
+        for copy in record::owner_copies(&mut record) {
+            self.trail.append(copy).await?;
+        }
+        if opened {
+            let event_id = record.event_id.clone();
+            self.trail.close_record(&event_id, record).await
+        } else {
+            self.trail.append(record).await
+        }
     }
 
     async fn attempt<O: Operation>(

@@ -1,7 +1,7 @@
 //! From a call to its trail record (spec/trail.md §1–§4). What of a request is kept is an allow-list of the
 //! operation's; answers are kept only as far as the operation says.
 
-use ids::{Region, Timestamp};
+use ids::{AccountId, Region, Timestamp};
 use serde_json::{Map, Value, json};
 use trail::{EVENT_VERSION, EventType, Record, Resource, UserIdentity, lower_camel_members};
 use wire::{Fault, ServiceId};
@@ -100,6 +100,38 @@ impl Draft {
             _ => None,
         }
     }
+}
+
+/// The copies of a record for the other accounts whose resources it concerns (spec/trail.md §4.7): one request,
+/// one shared id, an event id for each copy; of a caller from elsewhere the owner reads the account only.
+/// Denials name no resources, and stay with the caller.
+pub fn owner_copies(record: &mut Record) -> Vec<Record> {
+    let caller = record.recipient_account_id.clone();
+    let mut owners: Vec<_> = record.resources.iter().map(|r| r.account_id.clone()).collect();
+    owners.retain(|owner| *owner != caller);
+    owners.sort();
+    owners.dedup();
+    if owners.is_empty() {
+        return Vec::new();
+    }
+    record.shared_event_id = Some(uuid::Uuid::new_v4().to_string());
+    let copy = |owner: AccountId| {
+        let mut copy = record.clone();
+        copy.event_id = uuid::Uuid::new_v4().to_string();
+        copy.resources.retain(|resource| resource.account_id == owner);
+        copy.recipient_account_id = owner;
+        if copy.user_identity.kind.as_deref() != Some("AWSService") {
+            copy.user_identity = UserIdentity {
+                kind: Some("AWSAccount".into()),
+                principal_id: copy.user_identity.principal_id.take(),
+                account_id: Some(caller.clone()),
+                invoked_by: copy.user_identity.invoked_by.take(),
+                ..UserIdentity::default()
+            };
+        }
+        copy
+    };
+    owners.into_iter().map(copy).collect()
 }
 
 /// The record of a call that reached no operation.

@@ -85,22 +85,35 @@ impl Constraints {
     /// the reverse.
     fn keep(&self, parent: &Self) -> bool {
         let pairs = self.encryption_context_equals.as_ref().or(self.encryption_context_subset.as_ref());
-        let holds = |wanted: &BTreeMap<String, String>| {
+        let has_all = |wanted: &BTreeMap<String, String>| {
             pairs.is_some_and(|pairs| wanted.iter().all(|(key, value)| pairs.get(key) == Some(value)))
         };
-        match (&parent.encryption_context_subset, &parent.encryption_context_equals) {
-            (None, None) => true,
-            (Some(wanted), _) => holds(wanted),
-            (None, Some(wanted)) => self.encryption_context_equals.as_ref() == Some(wanted),
-        }
+        let equals = parent.encryption_context_equals.as_ref();
+        parent.encryption_context_subset.as_ref().is_none_or(has_all)
+            && equals.is_none_or(|wanted| self.encryption_context_equals.as_ref() == Some(wanted))
     }
 }
 
 impl User<'_> {
-    fn is(&self, principal: &str) -> bool {
-        let of_account = || self.account.is_some_and(|a| principal == format!("arn:aws:iam::{a}:root"));
-        principal == self.arn || self.role_arn == Some(principal) || of_account()
+    /// The principals that the user is, as grants name them: itself, its role, its account.
+    pub fn principals(&self) -> Vec<String> {
+        let root = self.account.map(root_of);
+        [Some(self.arn), self.role_arn].into_iter().flatten().map(str::to_owned).chain(root).collect()
     }
+
+    /// Whether a principal is the user itself or its role, and not just its account.
+    pub fn is_named(&self, principal: &str) -> bool {
+        principal == self.arn || self.role_arn == Some(principal)
+    }
+
+    fn is(&self, principal: &str) -> bool {
+        self.is_named(principal) || self.account.is_some_and(|account| principal == root_of(account))
+    }
+}
+
+/// How policies and grants name a whole account.
+pub fn root_of(account: &AccountId) -> String {
+    format!("arn:aws:iam::{account}:root")
 }
 
 impl Grant {
@@ -127,10 +140,16 @@ impl Grant {
 
     /// Whether a user may retire it without being told so by a policy.
     pub fn may_retire(&self, user: &User<'_>) -> bool {
-        let retiring = self.retiring.as_deref().is_some_and(|principal| user.is(principal));
-        let grantee = self.operations.contains("RetireGrant") && user.is(&self.grantee);
-        let issuer = user.arn == format!("arn:aws:iam::{}:root", self.issuing_account);
-        retiring || grantee || issuer
+        let retiring = self.retiring.as_deref().is_some_and(|principal| user.is_named(principal));
+        let grantee = self.operations.contains("RetireGrant") && user.is_named(&self.grantee);
+        retiring || grantee || user.arn == root_of(&self.issuing_account)
+    }
+
+    /// Whether an account may let its principals retire it: the account that made it, and that of the retiring
+    /// principal.
+    pub fn retirable_from(&self, account: &AccountId) -> bool {
+        let of_retiring = self.retiring.as_deref().and_then(|arn| arn.split(':').nth(4));
+        self.issuing_account == *account || of_retiring == Some(account.as_str())
     }
 
     /// Whether a second request with the same name means this grant.
@@ -223,6 +242,14 @@ mod tests {
         let strict = grant(equals(&[("a", "1")]));
         assert!(strict.allows_child(&RDS, &decrypt, &equals(&[("a", "1")])));
         assert!(!strict.allows_child(&RDS, &decrypt, &subset(&[("a", "1")])));
+        let both = grant(Constraints {
+            encryption_context_subset: Some(pairs(&[("a", "1")])),
+            encryption_context_equals: Some(pairs(&[("a", "1"), ("b", "2")])),
+        });
+        assert!(
+            !both.allows_child(&RDS, &decrypt, &subset(&[("a", "1")])),
+            "the parent's equality is kept too"
+        );
     }
 
     #[test]
@@ -236,6 +263,7 @@ mod tests {
         assert!(grant.may_retire(&root));
         let user = User { arn: "arn:aws:iam::111122223333:user/a", role_arn: None, account: Some(&account) };
         assert!(!grant.may_retire(&user));
+        assert!(grant.retirable_from(&account) && !grant.retirable_from(&"444455556666".parse().unwrap()));
         grant.retiring = Some(user.arn.into());
         assert!(grant.may_retire(&user));
     }

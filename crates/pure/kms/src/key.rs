@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::KeyName,
     state::{Blocked, KeyState, Row, permits},
+    tags::{BadTags, with_tags},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -83,6 +84,8 @@ pub enum Refusal {
     Period,
     #[error("the on-demand rotations limit has been reached")]
     TooManyRotations,
+    #[error(transparent)]
+    Tags(#[from] BadTags),
 }
 
 impl Key {
@@ -188,6 +191,36 @@ impl Key {
         Ok(())
     }
 
+    /// Sets the text for people.
+    ///
+    /// # Errors
+    /// As the table of states says.
+    pub fn describe(&mut self, description: String) -> Result<(), Refusal> {
+        permits(Row::Describe, self.state)?;
+        self.description = description;
+        Ok(())
+    }
+
+    /// Sets tags.
+    ///
+    /// # Errors
+    /// As the table of states says, and [`BadTags`].
+    pub fn tag(&mut self, new: impl IntoIterator<Item = (String, String)>) -> Result<(), Refusal> {
+        permits(Row::Describe, self.state)?;
+        self.tags = with_tags(&self.tags, new)?;
+        Ok(())
+    }
+
+    /// Removes tags; one that is not there is no mistake.
+    ///
+    /// # Errors
+    /// As the table of states says.
+    pub fn untag(&mut self, names: &[String]) -> Result<(), Refusal> {
+        permits(Row::Describe, self.state)?;
+        self.tags.retain(|name, _| !names.contains(name));
+        Ok(())
+    }
+
     /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is cancelled.
     pub fn rotation_shown(&self) -> bool {
         self.rotation.enabled && self.deletion.is_none()
@@ -204,6 +237,11 @@ impl Key {
     /// Whether the waiting period is over.
     pub fn deletion_due(&self, now: Timestamp) -> bool {
         self.state == KeyState::PendingDeletion && self.deletion.is_some_and(|end| end <= now)
+    }
+
+    /// Whether an automatic rotation is due within a span from now.
+    pub fn rotation_near(&self, now: Timestamp, span: Duration) -> bool {
+        self.rotation_due(now.plus(span))
     }
 
     /// Whether one more on-demand rotation may happen.

@@ -1,19 +1,23 @@
 //! The rules of KMS: names, states, rotation, deletion, grants, tags. Pure; the time is an argument. What
 //! carries them out is crate `api-kms`. Source: spec/kms.md.
 
+mod alias;
 mod grant;
 mod id;
 mod key;
 mod policy;
+mod spec;
 mod state;
 mod tags;
 
-pub use grant::{Constraints, GRANTABLE, Grant, User};
+pub use alias::{BadAlias, check_alias};
+pub use grant::{Constraints, GRANTABLE, Grant, User, root_of};
 pub use id::{AliasName, BadName, InvalidKeyId, KeyId, KeyName, Named, read_name};
 pub use key::{
     DELETION_WINDOW, Key, Manager, Material, ON_DEMAND_ROTATIONS, ROTATION_PERIOD, Refusal, Rotation,
     RotationType,
 };
 pub use policy::{default_policy, rds_policy};
+pub use spec::{BadSpec, SYMMETRIC, check_spec};
 pub use state::{Blocked, KeyState, Row, permits};
 pub use tags::{BadTags, MOST_TAGS, with_tags};

@@ -61,11 +61,7 @@ impl Store {
     /// [`Error::Sql`].
     pub async fn change(&self, event_id: &str) -> Result<Change, Error> {
         let mut change = self.internal_change().await?;
-        // A call of one event may commit in several steps: the first one marks it.
-        sqlx::query("INSERT INTO trail_marks (event_id) VALUES ($1) ON CONFLICT DO NOTHING")
-            .bind(event_id)
-            .execute(change.tx())
-            .await?;
+        change.mark(event_id).await?;
         Ok(change)
     }
 
@@ -114,6 +110,19 @@ impl Change {
     /// The connection to run statements on.
     pub fn tx(&mut self) -> &mut SqliteConnection {
         &mut self.0
+    }
+
+    /// Says that the change belongs to one more trail record.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn mark(&mut self, event_id: &str) -> Result<(), Error> {
+        // A call of one event may commit in several steps: the first one marks it.
+        sqlx::query("INSERT INTO trail_marks (event_id) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(event_id)
+            .execute(self.tx())
+            .await?;
+        Ok(())
     }
 
     /// Makes the change durable.
