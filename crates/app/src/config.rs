@@ -42,7 +42,9 @@ pub struct Clusters {
     pub key_check_seconds: u64,
     /// Size of a new volume's device. Space is only used as it is written.
     pub volume_gib: u64,
-    /// Directories with `postgres` and `initdb`; every one is an engine version on offer.
+    /// Directories with `postgres` and `initdb`; every one is an engine version on offer. None: those that Debian's
+    /// packages have put below `/usr/lib/postgresql`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub postgres_bin_dirs: Vec<PathBuf>,
     /// The system's user that databases run as.
     pub postgres_user: String,
@@ -74,7 +76,7 @@ impl Default for Clusters {
             recoverable_days: 7,
             key_check_seconds: 60,
             volume_gib: 64,
-            postgres_bin_dirs: installed_postgres(Path::new("/usr/lib/postgresql")),
+            postgres_bin_dirs: Vec::new(),
             postgres_user: "postgres".into(),
             parameters: std::collections::BTreeMap::new(),
         }
@@ -123,6 +125,12 @@ impl Config {
             None => custody::Source::File(file),
             Some(passphrase) => custody::Source::Passphrase { file, passphrase_file: passphrase.clone() },
         }
+    }
+
+    /// The PostgreSQL installations on offer.
+    pub fn postgres_bin_dirs(&self) -> Vec<PathBuf> {
+        let given = &self.clusters.postgres_bin_dirs;
+        if given.is_empty() { installed_postgres(Path::new("/usr/lib/postgresql")) } else { given.clone() }
     }
 
     /// The URL that clients use when the endpoint listens on `bound`.

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use api_iam::Iam;
 use api_kms::{KeyChange, Kms};
-use api_rds::Rds;
+use api_rds::{Doors, Rds, Sealer, Unsealable};
 use audit::Trail;
 use custody::Custody;
-use envelope::SystemEntropy;
+use engine::LocalHost;
+use envelope::{DoesNotOpen, SystemEntropy};
 use front::{Directory, Endpoint, Pipeline, Router};
 use ids::Clock;
 use store::Store;
@@ -59,7 +60,7 @@ impl Services {
 
         let pipeline = Arc::new(Pipeline::new(directory, Arc::clone(&trail), Arc::clone(&clock)));
         let keys = LocalKeyService::new(Arc::clone(&pipeline), Arc::clone(&kms));
-        let rds = Arc::new(cluster_service(home, config, &store, keys, &custody, &clock).await?);
+        let rds = cluster_service(home, config, &store, keys, &custody, &clock).await?;
 
         let mut router = Router::default();
         api_iam::operations(&mut router, iam);
@@ -121,5 +122,61 @@ async fn key_changes(mut changes: Receiver<KeyChange>, rds: Arc<Rds>, mut stop: 
             Err(RecvError::Lagged(_)) => rds.check_all_keys().await,
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+async fn cluster_service(
+    home: &Home,
+    config: &Config,
+    store: &Store,
+    keys: LocalKeyService,
+    custody: &Arc<Custody>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Rds>, Failure> {
+    let clusters = &config.clusters;
+    let settings = api_rds::Settings {
+        home: home.path().into(),
+        ports: clusters.first_port..=clusters.last_port,
+        listen: clusters.listen_address,
+        endpoint_host: clusters.endpoint_host.clone(),
+        endpoint_domain: None,
+        recoverable_days: clusters.recoverable_days,
+        check_interval: Duration::from_secs(clusters.key_check_seconds),
+        postgres_bin_dirs: config.postgres_bin_dirs(),
+    };
+    let host = LocalHost::new(engine::Settings {
+        home: home.path().into(),
+        program: std::env::current_exe()?,
+        postgres_user: clusters.postgres_user.clone(),
+        volume_size: clusters.volume_gib << 30,
+        parameters: clusters.parameters.clone(),
+    });
+    let engines = api_rds::discover(&settings.postgres_bin_dirs).await;
+    if engines.is_empty() {
+        tracing::warn!("no PostgreSQL is installed: clusters cannot be made");
+    }
+    let doors = Doors {
+        store: store.clone(),
+        keys: Arc::new(keys),
+        host: Arc::new(host),
+        sealer: Arc::new(RootSealer(Arc::clone(custody))),
+        entropy: Arc::new(SystemEntropy),
+        clock: Arc::clone(clock),
+    };
+    Ok(Rds::new(settings, engines, doors))
+}
+
+/// Seals for the cluster service under the root key.
+struct RootSealer(Arc<Custody>);
+
+impl Sealer for RootSealer {
+    fn seal(&self, place: &str, plaintext: &[u8]) -> Vec<u8> {
+        self.0.seal(place, plaintext)
+    }
+
+    fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+        let opened = self.0.open_sealed(place, sealed);
+        let unsealable = |error: DoesNotOpen| Unsealable { place: place.into(), detail: error.to_string() };
+        opened.map(|bytes| Zeroizing::new(bytes.take())).map_err(unsealable)
     }
 }

@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use api_iam::{CreateError, Iam, NewKey};
 use clap::Args;
 use custody::Custody;
 use ids::{AccountId, Entropy as _, Region};
@@ -74,8 +75,8 @@ impl Init {
             let names = certificate_names(&config);
             certificate::create(&staging.home, &names)?;
         }
-        let made = super::runtime()?.block_on(administrator(&staging.home, &config, &account, credential))?;
-        let (access_key_id, secret) = made;
+        let NewKey { access_key_id, secret } =
+            super::runtime()?.block_on(administrator(&staging.home, &config, &account, credential))?;
         let text = credentials::file("default", &access_key_id, &secret);
         write_private(&staging.home.credentials(), text.as_bytes())?;
         write_private(&staging.home.config(), config.to_text().as_bytes())?;
@@ -97,16 +98,7 @@ impl Init {
         };
         match (&self.access_key_id, secret) {
             (None, None) => Ok(None),
-            (Some(id), Some(secret)) => {
-                let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                if !(16..=128).contains(&id.len()) || !id.chars().all(word) {
-                    return Err(Failure::usage("the access key id must have 16 to 128 letters, digits and underscores"));
-                }
-                if secret.expose().len() < 16 || !secret.expose().chars().all(|c| c.is_ascii_graphic()) {
-                    return Err(Failure::usage("the secret access key must have 16 or more printable characters"));
-                }
-                Ok(Some((id.clone(), secret)))
-            }
+            (Some(id), Some(secret)) => Ok(Some((id.clone(), secret))),
             _ => Err(Failure::usage(format!(
                 "give both --access-key-id and --secret-access-key-file (or {SECRET_VARIABLE}), or none"
             ))),
@@ -132,11 +124,14 @@ async fn administrator(
     config: &Config,
     account: &AccountId,
     credential: Option<(String, Secret)>,
-) -> Result<(String, Secret), Failure> {
+) -> Result<NewKey, Failure> {
     let custody = Arc::new(Custody::create(&config.root_key(home)).map_err(Failure::usage)?);
     let store = store::Store::open(&home.state()).await?;
-    let iam = api_iam::Iam::load(store.clone(), custody, Arc::new(SystemClock)).await?;
-    let made = iam.create_account(account, credential).await?;
+    let iam = Iam::load(store.clone(), custody, Arc::new(SystemClock)).await?;
+    let made = iam.create_account(account.clone(), credential).await.map_err(|error| match error {
+        CreateError::Store(error) => error.into(),
+        given => Failure::usage(given),
+    })?;
     store.close().await;
     Ok(made)
 }

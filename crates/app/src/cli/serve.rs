@@ -1,6 +1,6 @@
 //! `strongroom serve`: the server, until it is told to stop. Databases live on when it ends.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
 use clap::Args;
 use custody::Custody;
@@ -14,6 +14,9 @@ use crate::{config::Config, harden, home::{Home, write_private}, wiring::Service
 pub struct Serve {
     #[command(flatten)]
     home: HomeOption,
+    /// Listen here instead of where `config.toml` says.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// What to log, such as `info` or `warn,api_rds=debug`; to standard error.
     #[arg(long, env = "STRONGROOM_LOG", default_value = "info", value_name = "FILTER")]
     log: tracing_subscriber::EnvFilter,
@@ -23,7 +26,8 @@ impl Serve {
     pub fn run(self) -> Result<(), Failure> {
         tracing_subscriber::fmt().with_env_filter(self.log).with_writer(std::io::stderr).init();
         let home = self.home.home();
-        let config = read_config(&home)?;
+        let mut config = read_config(&home)?;
+        config.listen = self.listen.unwrap_or(config.listen);
         let tls = match (&config.tls_certificate, &config.tls_key) {
             (Some(certificate), Some(key)) => Some(front::server_config(certificate, key).map_err(Failure::usage)?),
             _ => None,
