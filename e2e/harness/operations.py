@@ -1,0 +1,30 @@
+"""The operations that the server has, by service. A run of all tests must call each of them."""
+
+SERVED = {
+    "kms": {
+        "CreateKey", "DescribeKey", "ListKeys", "CreateAlias", "DeleteAlias", "ListAliases", "UpdateAlias", "EnableKey",
+        "DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "PutKeyPolicy", "ListKeyPolicies",
+        "CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant", "EnableKeyRotation",
+        "DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "TagResource",
+        "UntagResource", "ListResourceTags", "UpdateKeyDescription",
+    },
+    "rds": {
+        "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",
+        "CreateDBInstance", "DescribeDBInstances", "DeleteDBInstance", "RebootDBInstance", "CreateDBClusterSnapshot",
+        "DescribeDBClusterSnapshots", "DeleteDBClusterSnapshot", "RestoreDBClusterFromSnapshot", "AddTagsToResource",
+        "RemoveTagsFromResource", "ListTagsForResource", "DescribeDBEngineVersions",
+        "DescribeOrderableDBInstanceOptions", "DescribeEvents",
+    },
+    "iam": {
+        "CreateUser", "GetUser", "ListUsers", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "UpdateAccessKey",
+        "DeleteAccessKey", "PutUserPolicy", "GetUserPolicy", "ListUserPolicies", "DeleteUserPolicy",
+    },
+    "sts": {"GetCallerIdentity"},
+    "cloudtrail": {"LookupEvents"},
+}
+
+
+def served():
+    """All of them, as pairs of service and operation."""
+    return {(service, operation) for service, operations in SERVED.items() for operation in operations}

@@ -1,0 +1,190 @@
+"""The `strongroom` binary: a home of its own, and the server on it."""
+
+import configparser
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import tomllib
+import urllib.request
+
+from . import leftovers, waiting
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "debug" / "strongroom"))
+
+ACCOUNT = "111122223333"
+REGION = "us-west-2"
+ACCESS_KEY = "AKIAE2EROOTE2EROOT01"
+SECRET_KEY = "e2eRootSecret/e2eRootSecret/e2eRootSecr1"
+
+# Each server gets a range of its own for its endpoint and its clusters' endpoints.
+PORTS = 40
+_next_port = 21000
+
+
+def _free_ports():
+    global _next_port
+    while True:
+        first = _next_port
+        _next_port += PORTS
+        if not leftovers.listening_ports(first, first + PORTS - 1):
+            return first
+
+
+class Server:
+    """A home and what runs on it."""
+
+    def __init__(self, **clusters):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
+        self.first_port = _free_ports()
+        self.loops_before = leftovers.loop_devices()
+        self.process = None
+        self.log = self.home.with_suffix(".log")
+        self.init()
+        self.configure(clusters)
+
+    # --- the command line
+
+    def run(self, *arguments, check=True, environment=None):
+        """A subcommand; its result with text streams."""
+        command = [str(BINARY), *arguments]
+        done = subprocess.run(command, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL,
+                              env=self.environment() | (environment or {}))
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def environment(self):
+        """What the server's processes get: nothing of the tests' own AWS settings."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STRONGROOM_"))}
+        return kept | {"STRONGROOM_HOME": str(self.home)}
+
+    def init(self):
+        """A home with a known account, region and administrator."""
+        with tempfile.NamedTemporaryFile("w", prefix="strongroom-e2e-") as file:
+            file.write(SECRET_KEY + "\n")
+            file.flush()
+            self.run("init", "--account-id", ACCOUNT, "--region", REGION, "--access-key-id", ACCESS_KEY,
+                     "--secret-access-key-file", file.name)
+
+    def configure(self, clusters):
+        """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
+        path = self.home / "config.toml"
+        config = tomllib.loads(path.read_text())
+        config["listen"] = f"127.0.0.1:{self.first_port}"
+        config["clusters"] |= {"first_port": self.first_port + 1, "last_port": self.first_port + PORTS - 1,
+                               "volume_gib": 4, "key_check_seconds": 2} | clusters
+        path.write_text(_toml(config))
+
+    def credentials(self, profile="default"):
+        """Access key id and secret of a profile in the home's credentials file."""
+        file = configparser.RawConfigParser()
+        file.read(self.home / "credentials")
+        return file[profile]["aws_access_key_id"], file[profile]["aws_secret_access_key"]
+
+    # --- the server
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.first_port}"
+
+    def serve(self):
+        """Starts the server and waits until it answers."""
+        assert self.process is None
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([str(BINARY), "serve"], env=self.environment(), stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
+        waiting.until(self._is_ready, f"the server of {self.home} to answer", seconds=30, pause=0.05)
+        return self
+
+    def _is_ready(self):
+        assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.log_tail()}"
+        try:
+            with urllib.request.urlopen(self.url + "/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def kill(self):
+        """`kill -9` of the server; databases go on."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def stop(self):
+        """An orderly end of the server; databases go on."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=40) == 0, self.log_tail()
+        self.process = None
+
+    def log_tail(self):
+        """The end of what the server wrote."""
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+
+    def instance_processes(self):
+        """Ids of the living instance processes of this home."""
+        return [pid for pid in leftovers.processes_of(self.home)
+                if leftovers.command_line(pid)[1:2] == ["instance"] and "strongroom" in leftovers.command_line(pid)[0]]
+
+    def postgres_processes(self):
+        """Ids of the living database processes below the instances of this home."""
+        below = [child for pid in self.instance_processes() for child in leftovers.children(pid)]
+        return [pid for pid in below if leftovers.is_alive(pid)
+                and re.search("postgres|postmaster", " ".join(leftovers.command_line(pid)))]
+
+    def loop_devices(self):
+        """Loop devices attached since this home was made, that lie on a volume."""
+        return {name: backing for name, backing in leftovers.loop_devices().items()
+                if self.loops_before.get(name) != backing}
+
+    def remains(self):
+        """What of this home is still on the machine, as sentences."""
+        found = [f"process {pid}: {' '.join(leftovers.command_line(pid))}" for pid in leftovers.processes_of(self.home)]
+        found += [f"mount {point}" for point in leftovers.mounts_of(self.home)]
+        found += [f"loop device {name} on {backing}" for name, backing in self.loop_devices().items()]
+        last = self.first_port + PORTS - 1
+        found += [f"port {port}" for port in leftovers.listening_ports(self.first_port, last)]
+        return found
+
+    def close(self):
+        """Stops everything, proves that nothing is left, and removes the home."""
+        try:
+            if self.process is not None:
+                self.stop()
+            self.run("stop", "--instances")
+            waiting.until(lambda: not self.remains(), _Remains(self), seconds=20)
+        finally:
+            for pid in leftovers.processes_of(self.home):
+                os.kill(pid, signal.SIGKILL)
+            self.process = None
+        shutil.rmtree(self.home)
+        self.log.unlink(missing_ok=True)
+
+
+class _Remains:
+    """Says what remains at the moment it is asked."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def __str__(self):
+        return f"nothing to be left, but there is: {self.server.remains()}"
+
+
+def _toml(table, name=""):
+    """Plain values and tables of them, as the settings are."""
+    lines = [f"[{name}]"] if name else []
+    lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines.append(_toml(value, f"{name}.{key}" if name else key))
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else '"' + str(value).replace('"', '\\"') + '"'

@@ -1,0 +1,94 @@
+"""Bad input: every parameter of every operation, missing, of the wrong type, too long, empty, no UTF-8.
+
+Each is refused by an error that AWS's model or the specification has for it, and changes nothing.
+"""
+
+import pytest
+
+from harness import clients, clusters, inputs, program
+from harness.clients import allow
+from harness.model import service_model
+from harness.operations import served
+from harness.signing import Raw
+
+# Parameters of lists that only select: what nothing matches is an empty answer, however long it is.
+SELECTS_NOTHING = {
+    ("DescribeDBEngineVersions", "EngineVersion"), ("DescribeDBEngineVersions", "DBParameterGroupFamily"),
+    ("DescribeOrderableDBInstanceOptions", "EngineVersion"), ("DescribeOrderableDBInstanceOptions", "DBInstanceClass"),
+    ("DescribeOrderableDBInstanceOptions", "LicenseModel"),
+    ("DescribeOrderableDBInstanceOptions", "AvailabilityZoneGroup"),
+}
+
+
+@pytest.fixture(scope="module")
+def small(answers):
+    """A server with one of each thing, so that all of its state can be compared."""
+    server = program.Server().serve()
+    root = clients.root_of(server, answers, program.ACCOUNT)
+    key = root.kms.create_key(Description="one")["KeyMetadata"]
+    root.kms.create_alias(AliasName="alias/one", TargetKeyId=key["KeyId"])
+    user = clients.user(root, "one", allow("kms:ListKeys"))
+    grant = root.kms.create_grant(KeyId=key["KeyId"], GranteePrincipal=user.arn, Operations=["Decrypt"])["GrantId"]
+    blob = root.kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    cluster = clusters.running(root, "one", KmsKeyId=key["Arn"])
+    clusters.snapshot(root, "one", "one-snapshot")
+    yield root, dict(
+        key=key["Arn"], alias="alias/one", grant=grant, blob=blob, user="one", principal=user.arn,
+        access_key=user.access_key, policy="test", cluster="one", instance=cluster.instance, snapshot="one-snapshot",
+        arn=cluster.describe()["DBClusterArn"])
+    server.close()
+
+
+def _everything(root):
+    """All state that the services show."""
+    keys = sorted(entry["KeyId"] for entry in root.kms.list_keys()["Keys"])
+    users = root.iam.list_users()["Users"]
+    return {
+        "keys": [(root.kms.describe_key(KeyId=key)["KeyMetadata"], root.kms.get_key_policy(KeyId=key)["Policy"],
+                  root.kms.list_grants(KeyId=key)["Grants"], root.kms.list_resource_tags(KeyId=key)["Tags"],
+                  _rotation(root, key)) for key in keys],
+        "aliases": root.kms.list_aliases()["Aliases"],
+        "users": [(user, root.iam.list_access_keys(UserName=user["UserName"])["AccessKeyMetadata"],
+                   root.iam.list_user_policies(UserName=user["UserName"])["PolicyNames"]) for user in users],
+        "policy": root.iam.get_user_policy(UserName="one", PolicyName="test")["PolicyDocument"],
+        "clusters": root.rds.describe_db_clusters()["DBClusters"],
+        "instances": root.rds.describe_db_instances()["DBInstances"],
+        "snapshots": root.rds.describe_db_cluster_snapshots()["DBClusterSnapshots"],
+        "events": root.rds.describe_events()["Events"],
+    }
+
+
+def _rotation(root, key):
+    status = root.kms.get_key_rotation_status(KeyId=key)
+    status.pop("ResponseMetadata")
+    return status
+
+
+@pytest.mark.parametrize("served_operation", sorted(served()), ids="-".join)
+def test_bad_input_is_refused_and_changes_nothing(small, served_operation):
+    root, things = small
+    service, operation = served_operation
+    make = Raw.json if service_model(service).metadata["protocol"] == "json" else Raw.query
+    before, wrong = _everything(root), []
+    for case in inputs.bad(service, operation, root.account, **things):
+        answer = make(root, service, operation, case.body).sign().send()
+        if answer.status == 200 and (operation, case.what.split()[0]) in SELECTS_NOTHING:
+            continue
+        expected = case.codes or (answer.code,)
+        if not 400 <= answer.status < 500 or answer.code not in expected:
+            wrong.append(f"{case.what}: {answer.status} {answer.code} {answer.message}, not {expected}")
+    after = _everything(root)
+    assert not wrong, f"{service}:{operation}\n" + "\n".join(wrong)
+    assert after == before
+    assert _good_is_taken(root, service, operation, things)
+
+
+def _good_is_taken(root, service, operation, things):
+    """The input that was spoilt is good in itself: it reads, or at least gets past the checks of its form."""
+    reads = operation.startswith(("Describe", "List", "Get", "Lookup", "Generate")) or operation in ("Encrypt", "Decrypt")
+    if not reads:
+        return True
+    make = Raw.json if service_model(service).metadata["protocol"] == "json" else Raw.query
+    good = inputs.good(service, operation, root.account, **things)
+    answer = make(root, service, operation, inputs.body(service, operation, good)).sign().send()
+    return answer.status == 200
