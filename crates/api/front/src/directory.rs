@@ -32,4 +32,10 @@ pub trait Directory: Send + Sync {
     fn principal_exists(&self, _arn: &str) -> bool {
         true
     }
+
+    /// The unique id (`AIDA…`, `AROA…`) behind the ARN of a user or role: who is made again under an old name
+    /// is somebody else (spec/policy.md §3). `None` if there is nobody, or the directory cannot tell.
+    fn principal_id(&self, _arn: &str) -> Option<String> {
+        None
+    }
 }

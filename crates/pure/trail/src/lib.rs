@@ -8,5 +8,6 @@ mod why;
 pub use lookup::{Attribute, UnknownAttribute, resource_names};
 pub use record::{
     EVENT_VERSION, EventType, Record, Resource, ServiceEvent, UserIdentity, lower_camel, lower_camel_members,
+    written_date,
 };
 pub use why::{Purpose, Uses, uses};

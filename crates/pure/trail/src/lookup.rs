@@ -1,5 +1,7 @@
 //! Finding records as LookupEvents does (spec/trail.md §5).
 
+use serde_json::{Map, Value};
+
 use crate::record::Record;
 
 /// The one attribute that a lookup may name.
@@ -52,15 +54,50 @@ impl Attribute {
     }
 }
 
-/// Types and names by which a record's resources are found: a key by its ARN and by its bare id, everything
-/// else by its ARN and by the identifier at its end.
+/// Members of parameters and answers that name a resource, and the kind of it.
+const NAMING: [(&str, &str, &str); 14] = [
+    ("rds.amazonaws.com", "dBClusterIdentifier", DB_CLUSTER),
+    ("rds.amazonaws.com", "sourceDBClusterIdentifier", DB_CLUSTER),
+    ("rds.amazonaws.com", "dBClusterArn", DB_CLUSTER),
+    ("rds.amazonaws.com", "dBInstanceIdentifier", DB_INSTANCE),
+    ("rds.amazonaws.com", "dBInstanceArn", DB_INSTANCE),
+    ("rds.amazonaws.com", "dBClusterSnapshotIdentifier", DB_CLUSTER_SNAPSHOT),
+    ("rds.amazonaws.com", "snapshotIdentifier", DB_CLUSTER_SNAPSHOT),
+    ("rds.amazonaws.com", "dBClusterSnapshotArn", DB_CLUSTER_SNAPSHOT),
+    ("iam.amazonaws.com", "userName", "AWS::IAM::User"),
+    ("iam.amazonaws.com", "accessKeyId", "AWS::IAM::AccessKey"),
+    ("iam.amazonaws.com", "roleName", "AWS::IAM::Role"),
+    ("iam.amazonaws.com", "policyName", "AWS::IAM::Policy"),
+    ("iam.amazonaws.com", "policyArn", "AWS::IAM::Policy"),
+    ("sts.amazonaws.com", "roleArn", "AWS::IAM::Role"),
+];
+const DB_CLUSTER: &str = "AWS::RDS::DBCluster";
+const DB_INSTANCE: &str = "AWS::RDS::DBInstance";
+const DB_CLUSTER_SNAPSHOT: &str = "AWS::RDS::DBClusterSnapshot";
+
+/// Types and names by which a record's resources are found, each once: a key by its ARN and by its bare id;
+/// what RDS and IAM work on by the names in parameters and answer, as their records list no resources.
 pub fn resource_names(record: &Record) -> Vec<(String, String)> {
-    let mut names = Vec::new();
+    let mut names: Vec<(String, String)> = Vec::new();
+    let mut add = |kind: &str, name: &str| {
+        if !names.iter().any(|(k, n)| k == kind && n == name) {
+            names.push((kind.into(), name.into()));
+        }
+    };
     for resource in &record.resources {
-        names.push((resource.kind.clone(), resource.arn.clone()));
+        add(&resource.kind, &resource.arn);
         let after_account = resource.arn.splitn(6, ':').nth(5).unwrap_or_default();
         if let Some((_, id)) = after_account.split_once(['/', ':']) {
-            names.push((resource.kind.clone(), id.to_owned()));
+            add(&resource.kind, id);
+        }
+    }
+    let response = record.response_elements.as_ref().and_then(Value::as_object);
+    // The answers of IAM wrap what they tell in one member: `user`, `accessKey`.
+    let wrapped = response.into_iter().flat_map(Map::values).filter_map(Value::as_object);
+    for members in record.request_parameters.as_ref().into_iter().chain(response).chain(wrapped) {
+        for (source, member, kind) in NAMING {
+            let name = members.get(member).and_then(Value::as_str).filter(|_| record.event_source == source);
+            name.into_iter().for_each(|name| add(kind, name));
         }
     }
     names
@@ -102,5 +139,23 @@ mod tests {
             assert!(!Attribute::new(key, value.to_uppercase() + "x").unwrap().matches(&record()), "{key}");
         }
         assert!(Attribute::new("Nonsense", String::new()).is_err());
+    }
+
+    #[test]
+    fn clusters_and_users_are_found_by_what_parameters_and_answers_name() {
+        let mut record = record();
+        record.resources.clear();
+        record.event_source = "rds.amazonaws.com".into();
+        record.request_parameters = serde_json::json!({"dBClusterIdentifier": "orders"}).as_object().cloned();
+        record.response_elements = Some(serde_json::json!({
+            "dBClusterIdentifier": "orders", "dBClusterArn": "arn:aws:rds:us-west-2:111122223333:cluster:orders",
+        }));
+        let kind = "AWS::RDS::DBCluster".to_owned();
+        let arn = "arn:aws:rds:us-west-2:111122223333:cluster:orders".to_owned();
+        assert_eq!(resource_names(&record), [(kind.clone(), "orders".to_owned()), (kind, arn)]);
+        record.event_source = "iam.amazonaws.com".into();
+        record.request_parameters = None;
+        record.response_elements = Some(serde_json::json!({"user": {"userName": "dba"}}));
+        assert_eq!(resource_names(&record), [("AWS::IAM::User".to_owned(), "dba".to_owned())]);
     }
 }

@@ -182,6 +182,21 @@ pub fn lower_camel_members(value: Value, is_map: &impl Fn(&str) -> bool) -> Valu
     }
 }
 
+/// `Jan 2, 2026, 3:04:05 PM`: an instant inside parameters and answers (spec/trail.md §1).
+pub fn written_date(at: Timestamp) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let iso = at.iso8601_seconds();
+    let number = |from: usize, to: usize| {
+        iso.get(from..to).and_then(|digits| digits.parse::<usize>().ok()).unwrap_or(0)
+    };
+    let (month, day, hour) = (number(5, 7), number(8, 10), number(11, 13));
+    let half = if hour < 12 { "AM" } else { "PM" };
+    let month = MONTHS.get(month.wrapping_sub(1)).copied().unwrap_or_default();
+    let (year, minutes) = (iso.get(..4).unwrap_or_default(), iso.get(13..19).unwrap_or_default());
+    format!("{month} {day}, {year}, {}{minutes} {half}", (hour + 11) % 12 + 1)
+}
+
 fn write_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.iso8601_seconds())
 }
@@ -202,6 +217,18 @@ mod tests {
         let record: Record = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
         assert_eq!(record.username(), None);
+    }
+
+    #[test]
+    fn dates_inside_a_record_are_written_for_people() {
+        for (iso, written) in [
+            ("2026-01-02T03:04:05Z", "Jan 2, 2026, 3:04:05 AM"),
+            ("2022-08-10T22:38:27Z", "Aug 10, 2022, 10:38:27 PM"),
+            ("2026-12-31T00:00:00Z", "Dec 31, 2026, 12:00:00 AM"),
+            ("2026-12-31T12:00:00Z", "Dec 31, 2026, 12:00:00 PM"),
+        ] {
+            assert_eq!(written_date(Timestamp::parse(iso).unwrap()), written);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Changes with the tables below: another number, another build of the index.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &[&str] = &[
     "CREATE TABLE progress (version BIGINT NOT NULL, segment BIGINT NOT NULL, place BIGINT NOT NULL)",
     "CREATE TABLE events (segment BIGINT NOT NULL, place BIGINT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL, \

@@ -1,0 +1,86 @@
+//! What IAM keeps: accounts, users, access keys.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ids::{AccountId, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wire::Secret;
+
+use crate::{names, policy::Policy};
+
+/// Something with a name of its own in its account; one row of `iam_entities`.
+pub trait Entity: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// `user`: in the column, in ARNs and in messages.
+    const KIND: &'static str;
+
+    fn id(&self) -> &str;
+    fn account(&self) -> &AccountId;
+    fn name(&self) -> &str;
+    fn path(&self) -> &str;
+    fn tags(&self) -> &BTreeMap<String, String>;
+
+    fn arn(&self) -> String {
+        names::arn(self.account(), Self::KIND, self.path(), self.name())
+    }
+}
+
+/// A user.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct User {
+    /// `AIDA…`
+    pub id: String,
+    pub account: AccountId,
+    pub name: String,
+    /// Begins and ends with a slash.
+    pub path: String,
+    pub created: Timestamp,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Inline policies by name.
+    #[serde(default)]
+    pub policies: BTreeMap<String, Policy>,
+}
+
+/// An access key of a user, or of the root user.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// `AKIA…`
+    pub id: String,
+    pub account: AccountId,
+    /// The id of the user; `None` for the root user.
+    pub owner: Option<String>,
+    pub active: bool,
+    pub created: Timestamp,
+    pub secret: Arc<Secret>,
+}
+
+impl Entity for User {
+    const KIND: &'static str = "user";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+}
+
+impl AccessKey {
+    /// `Active` or `Inactive`.
+    pub const fn status(&self) -> &'static str {
+        if self.active { "Active" } else { "Inactive" }
+    }
+}

@@ -1,0 +1,108 @@
+//! Shapes that several answers have, with the model's names.
+
+use std::collections::BTreeMap;
+
+use ids::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wire::Fault;
+
+use crate::{
+    entity::{Entity as _, User},
+    fault,
+};
+
+/// Tags that one user, role or policy may have.
+const MOST_TAGS: usize = 50;
+
+/// An answer without members.
+#[derive(Debug, Serialize)]
+pub struct Empty {}
+
+/// A tag, in requests and answers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// `User`. The root user has neither name nor path.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UserShape {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    pub user_id: String,
+    pub arn: String,
+    pub create_date: Timestamp,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+impl UserShape {
+    pub fn of(user: &User) -> Self {
+        Self {
+            path: Some(user.path.clone()),
+            user_name: Some(user.name.clone()),
+            user_id: user.id.clone(),
+            arn: user.arn(),
+            create_date: user.created,
+            tags: tags(&user.tags),
+        }
+    }
+
+    /// As the trail keeps it.
+    pub fn recorded(&self) -> Value {
+        json!({
+            "Path": self.path, "UserName": self.user_name, "UserId": self.user_id, "Arn": self.arn,
+            "CreateDate": trail::written_date(self.create_date),
+        })
+    }
+}
+
+/// Tags as answers list them.
+pub fn tags(map: &BTreeMap<String, String>) -> Vec<Tag> {
+    map.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect()
+}
+
+/// Adds tags to those there are.
+///
+/// # Errors
+/// `InvalidInput` for doubled or reserved keys, `LimitExceeded` for too many.
+pub fn add_tags(map: &mut BTreeMap<String, String>, sent: Vec<Tag>) -> Result<(), Fault> {
+    let mut seen: Vec<String> = Vec::new();
+    for Tag { key, value } in sent {
+        let folded = key.to_lowercase();
+        if folded.starts_with("aws:") {
+            return Err(fault::invalid_input("Tag keys beginning with aws: are reserved for system use."));
+        }
+        if seen.contains(&folded) {
+            return Err(fault::invalid_input(
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+            ));
+        }
+        // The case of a key is that of its last use.
+        map.retain(|known, _| known.to_lowercase() != folded);
+        map.insert(key, value);
+        seen.push(folded);
+    }
+    if map.len() > MOST_TAGS {
+        return Err(fault::limit_exceeded(format!(
+            "The number of tags has reached the maximum limit of {MOST_TAGS}."
+        )));
+    }
+    Ok(())
+}
+
+/// Whole seconds: IAM keeps no finer instants.
+pub const fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.as_secs() * 1000)
+}
+
+/// Reads what a model calls a number of items.
+pub fn count(max_items: Option<u32>) -> Option<usize> {
+    max_items.and_then(|count| usize::try_from(count).ok())
+}
