@@ -41,9 +41,6 @@ pub struct Sighting {
 #[derive(Debug)]
 pub struct OpenOrder {
     pub volume: VolumeId,
-    /// Make the volume if its files are not there. Never for a cluster that has served: a volume that is missing then
-    /// is lost, and an empty one in its place would hide it.
-    pub create: bool,
     /// The volume may be made if it is not there. `false` once it has held a database: a volume that is missing then is
     /// lost, and an empty one in its place would hide that.
     pub volume_may_be_new: bool,
@@ -56,9 +53,6 @@ pub struct OpenOrder {
     pub initial: Initial,
     /// Names and addresses that the server's certificate has to cover.
     pub host_names: Vec<String>,
-    /// Settings of the database that differ from the defaults. Those that could harm the data or leave the volume are
-    /// refused.
-    pub parameters: BTreeMap<String, String>,
 }
 
 /// What a new database begins with.
