@@ -3,7 +3,7 @@
 //! Nothing, as a rule: its mounts vanish with its namespace, and the loop device clears itself. A process that
 //! joined the namespace (a postgres that does not die, an operator's shell) can keep both.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
@@ -11,6 +11,15 @@ use crate::apart;
 use crate::error::{AttachError, Tried};
 use crate::keeper::Places;
 use crate::loopdev;
+
+/// The loop devices that still hold a volume which was attached under `dir`.
+///
+/// # Errors
+/// If the kernel's list cannot be read.
+pub fn find_leftovers(dir: &Path) -> Result<Vec<PathBuf>, AttachError> {
+    let places = Places::under(dir);
+    Ok(loopdev::owned_by(&places.owner)?.iter().map(loopdev::LoopDevice::path).collect())
+}
 
 /// Clears what a dead instance left of the volume that it had attached under `dir`: loop devices, and mounts
 /// that this process can see. Returns how many there were. The caller must know that no instance lives there.

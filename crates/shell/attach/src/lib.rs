@@ -19,7 +19,7 @@ mod xfs;
 
 pub use device::{BlockDevice, SECTOR};
 pub use error::{AttachError, Missing};
-pub use leftovers::clear_leftovers;
+pub use leftovers::{clear_leftovers, find_leftovers};
 pub use locked::Aborter;
 pub use memory::{Hardening, harden_io_process, mark_io_thread};
 pub use mounted::{MountOptions, Mounted};

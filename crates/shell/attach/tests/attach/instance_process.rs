@@ -1,0 +1,147 @@
+//! An instance process: attaches a plain file and obeys lines on its standard input, answering each with a line.
+
+use std::fs::File;
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use attach::{AttachError, MountOptions, Mounted};
+use nix::mount::{MsFlags, mount};
+
+use crate::file_device::FileDevice;
+
+pub fn run(arguments: &[String]) -> ExitCode {
+    let [image, dir, flags @ ..] = arguments else { panic!("an image and a directory") };
+    let device = Arc::new(FileDevice::open(Path::new(image)).expect("the image is there"));
+    match start(&device, Path::new(dir), flags) {
+        Err(error) => {
+            println!("error {error}");
+            ExitCode::FAILURE
+        }
+        Ok(mounted) => {
+            println!("ready {} {}", mounted.block_size(), mounted.path().display());
+            obey(&device, mounted);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn start(device: &Arc<FileDevice>, dir: &Path, flags: &[String]) -> Result<Mounted, AttachError> {
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    if has("threaded") {
+        std::thread::spawn(std::thread::park);
+    }
+    if !has("shared-namespace") {
+        attach::enter_private_namespace()?;
+    }
+    if has("no-loop") {
+        hide("/dev/loop-control");
+    }
+    if has("no-loop-nodes") {
+        leave_only_control_nodes(dir);
+    }
+    let _ = attach::harden_io_process();
+    let options = MountOptions { large_blocks: !has("small-blocks"), ..MountOptions::default() };
+    Mounted::mount(Arc::clone(device) as _, dir, &options)
+}
+
+/// A device of the kernel that is not there: opening it fails as without a driver.
+fn hide(node: &str) {
+    mount(Some("/dev/null"), node, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("root may bind");
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
+    mount(None::<&str>, node, None::<&str>, flags, None::<&str>).expect("root may remount");
+}
+
+/// A `/dev` without a device manager: no node of a loop device.
+fn leave_only_control_nodes(dir: &Path) {
+    let bare = dir.join("dev");
+    std::fs::create_dir_all(&bare).expect("made");
+    mount(Some("tmpfs"), &bare, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("root may mount");
+    for node in ["fuse", "loop-control", "null"] {
+        let inner = bare.join(node);
+        File::create(&inner).expect("made");
+        let outer = Path::new("/dev").join(node);
+        mount(Some(&outer), &inner, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("root may bind");
+    }
+    mount(Some(&bare), "/dev", None::<&str>, MsFlags::MS_MOVE, None::<&str>).expect("root may move");
+}
+
+fn obey(device: &FileDevice, mounted: Mounted) {
+    let root: PathBuf = mounted.path().into();
+    let aborter = mounted.aborter();
+    let mut mounted = Some(mounted);
+    let mut background = Vec::new();
+    for line in io::stdin().lock().lines() {
+        let line = line.expect("text");
+        let words: Vec<&str> = line.split(' ').collect();
+        let answer = match words.as_slice() {
+            ["files", rest @ ..] => {
+                let status = files(&root, rest, Stdio::null()).wait().expect("waited");
+                if status.success() { "ok".into() } else { format!("error {status}") }
+            }
+            ["background", rest @ ..] => {
+                let child = files(&root, rest, Stdio::piped());
+                let id = child.id();
+                background.push(child);
+                id.to_string()
+            }
+            ["counters"] => {
+                let counters = &device.counters;
+                let values = [
+                    &counters.reads,
+                    &counters.writes,
+                    &counters.flushes,
+                    &counters.discarded,
+                    &counters.torn,
+                ];
+                values.map(|value| value.load(Relaxed).to_string()).join(" ")
+            }
+            ["hang"] => {
+                device.hang();
+                "ok".into()
+            }
+            ["fail"] => {
+                device.failing.store(true, Relaxed);
+                "ok".into()
+            }
+            ["abort"] => {
+                mounted.as_ref().map_or_else(|| aborter.abort(), Mounted::abort);
+                "ok".into()
+            }
+            ["abort-after", milliseconds] => {
+                let aborter = aborter.clone();
+                let delay = std::time::Duration::from_millis(milliseconds.parse().expect("a number"));
+                std::thread::spawn(move || {
+                    std::thread::sleep(delay);
+                    aborter.abort();
+                });
+                "ok".into()
+            }
+            ["unmount"] => match mounted.take().expect("mounted").unmount() {
+                Ok(()) => "ok".into(),
+                Err(error) => format!("error {error}"),
+            },
+            ["unmount-later"] => {
+                let mounted = mounted.take().expect("mounted");
+                std::thread::spawn(|| mounted.unmount());
+                "ok".into()
+            }
+            other => panic!("no such order: {other:?}"),
+        };
+        println!("{answer}");
+    }
+}
+
+/// Starts a process on the mounted files; its first answer comes once it runs.
+fn files(root: &Path, arguments: &[&str], output: Stdio) -> Child {
+    Command::new("/proc/self/exe")
+        .arg("files")
+        .args(arguments)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .spawn()
+        .expect("started")
+}
