@@ -44,6 +44,10 @@ pub enum Malformed {
     NoVendor,
     #[error("Actions/Condition can contain only one colon.")]
     TooManyColons,
+    #[error("Vendor {0} is not valid")]
+    BadVendor(String),
+    #[error("The policy failed legacy parsing")]
+    Legacy,
     #[error("Resource {0} must be in ARN format or \"*\".")]
     BadResource(String),
     #[error("Policy document should not specify a principal.")]
@@ -305,16 +309,26 @@ fn action(text: &str) -> Result<Pattern, Malformed> {
     match text.matches(':').count() {
         _ if text == "*" => {}
         0 => return Err(Malformed::NoVendor),
-        1 => {}
+        1 => {
+            let vendor = text.split(':').next().unwrap_or_default();
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+            if vendor.is_empty() || !vendor.chars().all(plain) {
+                return Err(Malformed::BadVendor(vendor.chars().take(256).collect()));
+            }
+        }
         _ => return Err(Malformed::TooManyColons),
     }
     Ok(Pattern::new(&text.to_ascii_lowercase()))
 }
 
 fn resource(text: &str, kind: Kind, variables: bool) -> Result<Template, Malformed> {
-    let arn = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
-    if text != "*" && !arn && kind == Kind::Identity {
-        return Err(Malformed::BadResource(text.chars().take(256).collect()));
+    if kind == Kind::Identity && text != "*" {
+        if !text.starts_with("arn:") {
+            return Err(Malformed::BadResource(text.chars().take(256).collect()));
+        }
+        if text.splitn(6, ':').count() != 6 {
+            return Err(Malformed::Legacy);
+        }
     }
     Template::parse(text, variables)
 }
