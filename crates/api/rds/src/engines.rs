@@ -4,6 +4,21 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+/// Instance classes that may be asked for. They are labels: every instance has what the machine has to give.
+pub const CLASSES: &[&str] = &[
+    "db.r5.large",
+    "db.r6g.large",
+    "db.r6g.xlarge",
+    "db.r6g.2xlarge",
+    "db.r7g.large",
+    "db.r7g.xlarge",
+    "db.r7g.2xlarge",
+    "db.t3.medium",
+    "db.t3.large",
+    "db.t4g.medium",
+    "db.t4g.large",
+];
+
 /// An installed version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Engine {

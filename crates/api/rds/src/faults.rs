@@ -32,7 +32,8 @@ pub fn instance_not_found(name: impl Display) -> Fault {
 }
 
 pub fn snapshot_not_found(name: impl Display) -> Fault {
-    Fault::client("DBClusterSnapshotNotFoundFault", format!("DBClusterSnapshot {name} not found.")).with_status(404)
+    Fault::client("DBClusterSnapshotNotFoundFault", format!("DBClusterSnapshot {name} not found."))
+        .with_status(404)
 }
 
 pub fn cluster_exists() -> Fault {
@@ -44,7 +45,8 @@ pub fn instance_exists() -> Fault {
 }
 
 pub fn snapshot_exists(name: impl Display) -> Fault {
-    let text = format!("Cannot create the snapshot because a snapshot with the identifier {name} already exists.");
+    let text =
+        format!("Cannot create the snapshot because a snapshot with the identifier {name} already exists.");
     Fault::client("DBClusterSnapshotAlreadyExistsFault", text)
 }
 
@@ -63,6 +65,25 @@ pub fn snapshot_state(message: impl Into<String>) -> Fault {
 /// The cluster is in a state that an operation does not admit.
 pub fn unexpected_state(name: impl Display, state: impl Display, expected: &str) -> Fault {
     cluster_state(format!("DbCluster {name} is in {state} state but expected it to be one of {expected}."))
+}
+
+/// The one instance that a cluster has for now is there.
+pub fn instance_quota() -> Fault {
+    Fault::client("InstanceQuotaExceeded", "This server runs one DB instance, the writer, in a DB cluster.")
+}
+
+pub fn parameter_group_not_found(name: impl Display) -> Fault {
+    let text = format!("DBClusterParameterGroup not found: {name}");
+    Fault::client("DBClusterParameterGroupNotFound", text).with_status(404)
+}
+
+pub fn instance_parameter_group_not_found(name: impl Display) -> Fault {
+    Fault::client("DBParameterGroupNotFound", format!("DBParameterGroup not found: {name}")).with_status(404)
+}
+
+pub fn subnet_group_not_found(name: impl Display) -> Fault {
+    Fault::client("DBSubnetGroupNotFoundFault", format!("DB subnet group '{name}' does not exist."))
+        .with_status(404)
 }
 
 /// The key cannot be used; the reason is deliberately not told.
@@ -84,6 +105,14 @@ pub fn source_key_inaccessible(key: &str) -> Fault {
              access it."
         ),
     )
+}
+
+/// A refusal by the key service, about the key of a snapshot; its failure is ours.
+pub fn source_key_fault(error: &KeyFault, key: &str) -> Fault {
+    match error {
+        KeyFault::Refused(detail) => source_key_inaccessible(key).with_detail(detail),
+        KeyFault::Failed(detail) => Fault::internal(detail),
+    }
 }
 
 /// A refusal by the key service, about the key as the caller named it; its failure is ours.

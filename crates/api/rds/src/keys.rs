@@ -78,7 +78,12 @@ pub trait KeyService: Send + Sync {
     fn default_key<'a>(&'a self, region: &'a Region, account: &'a AccountId) -> Answer<'a, String>;
 
     /// CreateGrant: the id of the grant.
-    fn create_grant<'a>(&'a self, by: Authority<'a>, key_arn: &'a str, grant: GrantRequest) -> Answer<'a, String>;
+    fn create_grant<'a>(
+        &'a self,
+        by: Authority<'a>,
+        key_arn: &'a str,
+        grant: GrantRequest,
+    ) -> Answer<'a, String>;
 
     /// GenerateDataKeyWithoutPlaintext, AES_256.
     fn generate_wrapped_key<'a>(

@@ -64,6 +64,11 @@ impl Live {
         *entry = Attempts { count: entry.count.saturating_add(1), retry_at: Some(now.plus(wait)) };
     }
 
+    /// When the next instance that waits for it may be started again.
+    pub fn next_attempt(&self, now: Timestamp) -> Option<Timestamp> {
+        self.attempts().values().filter_map(|attempts| attempts.retry_at).filter(|at| *at > now).min()
+    }
+
     /// An instance serves, or is gone, or is to be started at once.
     pub fn forgive(&self, id: &InstanceResourceId) {
         self.attempts().remove(id);

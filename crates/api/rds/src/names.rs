@@ -31,7 +31,8 @@ impl Kind {
         Arn::aws("rds", call.region.as_str(), call.account().as_str(), resource).to_string()
     }
 
-    fn not_found(self, name: &str) -> Fault {
+    /// This kind's refusal of a name that nothing has.
+    pub fn not_found(self, name: &str) -> Fault {
         match self {
             Self::Cluster => faults::cluster_not_found(name),
             Self::Instance => faults::instance_not_found(name),
@@ -57,7 +58,9 @@ pub fn existing(kind: Kind, call: &Call, text: &str) -> Result<String, Fault> {
         return Ok(text.to_ascii_lowercase());
     }
     let named = text.parse::<Arn>().ok().and_then(|arn| {
-        let here = arn.service == "rds" && arn.region == call.region.as_str() && arn.account == call.account().as_str();
+        let here = arn.service == "rds"
+            && arn.region == call.region.as_str()
+            && arn.account == call.account().as_str();
         let (prefix, name) = arn.resource.split_once(':')?;
         (here && prefix == kind.prefix()).then(|| name.to_ascii_lowercase())
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use front::Ask;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use wire::Fault;
 
 use crate::faults;
@@ -30,11 +30,6 @@ pub fn tags(list: &[Tag]) -> Result<BTreeMap<String, String>, Fault> {
     }
     clusters::check_tags(&tags).map_err(|error| faults::value(error.to_string()))?;
     Ok(tags)
-}
-
-/// Tags as answers have them.
-pub fn tag_list(tags: &BTreeMap<String, String>) -> Value {
-    tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
 }
 
 /// Adds what tags in a create call ask for: their condition keys, and AddTagsToResource.
@@ -116,12 +111,15 @@ pub fn page<T>(
 /// Parameters of the model that an operation does not read.
 pub type Unread = Map<String, Value>;
 
-/// Refuses parameters that would change what happens but are not served. Those in `harmless`, and any that say no
-/// (`false`, zero, nothing), change nothing.
+/// Any value of a parameter that changes nothing here.
+pub const ANY: &str = "*";
+
+/// Refuses parameters that would change what happens but are not served. Those in `harmless`, with the value given there
+/// or [`ANY`], and all that say no (`false`, zero, nothing) change nothing.
 ///
 /// # Errors
 /// InvalidParameterCombination, naming the parameter.
-pub fn refuse_unread(unread: &Unread, harmless: &[&str]) -> Result<(), Fault> {
+pub fn refuse_unread(unread: &Unread, harmless: &[(&str, &str)]) -> Result<(), Fault> {
     let says_no = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(n) => n.as_f64() == Some(0.0),
@@ -130,7 +128,11 @@ pub fn refuse_unread(unread: &Unread, harmless: &[&str]) -> Result<(), Fault> {
         Value::Object(members) => members.is_empty(),
         Value::Bool(true) => false,
     };
-    match unread.iter().find(|(name, value)| !harmless.contains(&name.as_str()) && !says_no(value)) {
+    let is_harmless = |name: &str, value: &Value| {
+        let same = |ok: &str| ok == ANY || value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(ok));
+        harmless.iter().any(|(known, ok)| *known == name && same(ok))
+    };
+    match unread.iter().find(|(name, value)| !is_harmless(name, value) && !says_no(value)) {
         Some((name, _)) => Err(faults::combination(format!(
             "The parameter {name} is not supported by this server for engine aurora-postgresql."
         ))),
@@ -161,7 +163,10 @@ mod tests {
     fn parameters_that_are_not_served_are_refused_unless_they_say_no() {
         let unread = |text: &str| serde_json::from_str::<Unread>(text).unwrap();
         let no = r#"{"BacktrackWindow": 0, "EnableHttpEndpoint": false, "AvailabilityZones": ["a"], "AssociatedRoles": []}"#;
-        assert!(refuse_unread(&unread(no), &["AvailabilityZones"]).is_ok());
+        assert!(refuse_unread(&unread(no), &[("AvailabilityZones", ANY)]).is_ok());
+        let mode = unread(r#"{"EngineMode": "Provisioned"}"#);
+        assert!(refuse_unread(&mode, &[("EngineMode", "provisioned")]).is_ok());
+        assert!(refuse_unread(&mode, &[("EngineMode", "serverless")]).is_err());
         let fault = refuse_unread(&unread(r#"{"BacktrackWindow": 60}"#), &[]).unwrap_err();
         assert_eq!(fault.code, "InvalidParameterCombination");
         assert!(fault.message.unwrap().contains("BacktrackWindow"));

@@ -84,7 +84,8 @@ impl VolumeKeys<'_> {
             Encryption::SseRds => {
                 let opened = self.sealer.open(&slot.place(), wrapped);
                 let opened = opened.map_err(|error| KeyFault::Failed(error.to_string()))?;
-                VolumeKey::copy_from(&opened).ok_or_else(|| KeyFault::Failed("a volume key has 32 bytes".into()))
+                VolumeKey::copy_from(&opened)
+                    .ok_or_else(|| KeyFault::Failed("a volume key has 32 bytes".into()))
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clusters::{
-    Access, BackupWindow, ClusterResourceId, ClusterSpec, ClusterStatus, DatabaseName, Goal, Identifier, MaintenanceWindow,
-    MasterUsername, MemberSpec, SnapshotResourceId, SourceType, VolumeId,
+    Access, BackupWindow, ClusterResourceId, ClusterSpec, ClusterStatus, DatabaseName, Goal, Identifier,
+    MaintenanceWindow, MasterUsername, MemberSpec, SnapshotResourceId, SourceType, VolumeId,
 };
 use ids::{AccountId, Arn, Region, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -56,12 +56,12 @@ pub struct Cluster {
     pub volume: VolumeId,
     pub encryption: Encryption,
     /// The volume key under [`Encryption`], bound to [`Cluster::context`].
-    pub wrapped_key: Option<Bytes>,
+    pub wrapped_key: Bytes,
     /// Id of the grant on the KMS key.
     pub grant: Option<String>,
     /// The snapshot that the volume begins with.
     pub origin: Option<SnapshotResourceId>,
-    /// The database has been made and its master password set.
+    /// The database has served once: its volume is never made anew.
     pub initialised: bool,
     pub master_username: MasterUsername,
     /// Sealed, and only until it is set.
@@ -95,7 +95,12 @@ impl Cluster {
 
     /// Where the master password is sealed for.
     pub fn password_place(&self) -> String {
-        format!("rds/master-password/{}", self.id)
+        Self::password_place_of(&self.id)
+    }
+
+    /// Where the master password of a cluster with this id is sealed for.
+    pub fn password_place_of(id: &ClusterResourceId) -> String {
+        format!("rds/master-password/{id}")
     }
 
     /// The wish, for the plan.

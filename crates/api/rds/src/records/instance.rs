@@ -31,7 +31,7 @@ pub struct Instance {
     pub copy_tags_to_snapshot: bool,
     pub publicly_accessible: bool,
     /// Its copy of the volume key, bound to [`Instance::context`].
-    pub wrapped_key: Option<Bytes>,
+    pub wrapped_key: Bytes,
     /// Id of the grant on the KMS key.
     pub grant: Option<String>,
     pub tags: BTreeMap<String, String>,

@@ -63,7 +63,12 @@ impl TryFrom<String> for Bytes {
             [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
             _ => None,
         };
-        text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().map(Self).ok_or_else(|| "not hex".to_owned())
+        text.as_bytes()
+            .chunks(2)
+            .map(pair)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(|| "not hex".to_owned())
     }
 }
 
@@ -144,7 +149,12 @@ impl Records {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn find<T: Record>(&self, account: &AccountId, region: &Region, name: &str) -> Result<Option<T>, Error> {
+    pub async fn find<T: Record>(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        name: &str,
+    ) -> Result<Option<T>, Error> {
         let rows = sqlx::query(
             "SELECT document FROM rds_resources WHERE kind = $1 AND account = $2 AND region = $3 AND identifier = $4",
         )
@@ -175,12 +185,13 @@ impl Records {
     /// # Errors
     /// [`Error`].
     pub async fn of_cluster<T: Record>(&self, cluster: &str) -> Result<Vec<T>, Error> {
-        let rows =
-            sqlx::query("SELECT document FROM rds_resources WHERE kind = $1 AND cluster = $2 ORDER BY identifier")
-                .bind(T::KIND)
-                .bind(cluster)
-                .fetch_all(self.store.read())
-                .await?;
+        let rows = sqlx::query(
+            "SELECT document FROM rds_resources WHERE kind = $1 AND cluster = $2 ORDER BY identifier",
+        )
+        .bind(T::KIND)
+        .bind(cluster)
+        .fetch_all(self.store.read())
+        .await?;
         parse(&rows)
     }
 
@@ -262,12 +273,13 @@ impl Edit {
     /// # Errors
     /// [`Error`].
     pub async fn of_cluster<T: Record>(&mut self, cluster: &str) -> Result<Vec<T>, Error> {
-        let rows =
-            sqlx::query("SELECT document FROM rds_resources WHERE kind = $1 AND cluster = $2 ORDER BY identifier")
-                .bind(T::KIND)
-                .bind(cluster)
-                .fetch_all(self.0.tx())
-                .await?;
+        let rows = sqlx::query(
+            "SELECT document FROM rds_resources WHERE kind = $1 AND cluster = $2 ORDER BY identifier",
+        )
+        .bind(T::KIND)
+        .bind(cluster)
+        .fetch_all(self.0.tx())
+        .await?;
         parse(&rows)
     }
 
@@ -276,9 +288,15 @@ impl Edit {
     /// # Errors
     /// [`Error`].
     pub async fn ports(&mut self) -> Result<Vec<u16>, Error> {
-        let rows = sqlx::query("SELECT port FROM rds_resources WHERE port IS NOT NULL").fetch_all(self.0.tx()).await?;
+        let rows = sqlx::query("SELECT port FROM rds_resources WHERE port IS NOT NULL")
+            .fetch_all(self.0.tx())
+            .await?;
         let ports = rows.iter().map(|row| row.try_get::<i64, _>("port"));
-        Ok(ports.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|port| u16::try_from(port).ok()).collect())
+        Ok(ports
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .filter_map(|port| u16::try_from(port).ok())
+            .collect())
     }
 
     /// Adds a record.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use clusters::{
-    ClusterResourceId, DatabaseName, Identifier, MasterUsername, SnapshotResourceId, SnapshotStatus, SourceType, VolumeId,
+    ClusterResourceId, DatabaseName, Identifier, MasterUsername, SnapshotResourceId, SnapshotStatus,
+    SourceType, VolumeId,
 };
 use ids::{AccountId, Arn, Region, Timestamp};
 use serde::{Deserialize, Serialize};
