@@ -66,12 +66,17 @@ class Principal:
             environment = kept | {
                 "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_PAGER": "",
                 "AWS_SHARED_CREDENTIALS_FILE": file.name, "AWS_CONFIG_FILE": os.devnull, "AWS_MAX_ATTEMPTS": "1"}
-            command = [str(pathlib.Path(sys.executable).with_name("aws")), "--output", "json", *arguments]
+            command = [aws_program(), "--output", "json", *arguments]
             done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=300)
         if not check:
             return done
         assert done.returncode == 0, f"aws {' '.join(arguments)}\n{done.stderr}"
         return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def aws_program():
+    """The stock command line, of the environment that runs the tests."""
+    return str(pathlib.Path(sys.executable).with_name("aws"))
 
 
 def root_of(server, answers, account, profile="default"):

@@ -38,13 +38,13 @@ def _free_ports():
 class Server:
     """A home and what runs on it."""
 
-    def __init__(self, **clusters):
+    def __init__(self, passphrase_file=None, **clusters):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
         self.loops_before = leftovers.loop_devices()
         self.process = None
         self.log = self.home.with_suffix(".log")
-        self.init()
+        self.init(["--passphrase-file", str(passphrase_file)] if passphrase_file else [])
         self.configure(clusters)
 
     # --- the command line
@@ -62,13 +62,13 @@ class Server:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STRONGROOM_"))}
         return kept | {"STRONGROOM_HOME": str(self.home)}
 
-    def init(self):
+    def init(self, more=()):
         """A home with a known account, region and administrator."""
         with tempfile.NamedTemporaryFile("w", prefix="strongroom-e2e-") as file:
             file.write(SECRET_KEY + "\n")
             file.flush()
             self.run("init", "--account-id", ACCOUNT, "--region", REGION, "--access-key-id", ACCESS_KEY,
-                     "--secret-access-key-file", file.name)
+                     "--secret-access-key-file", file.name, *more)
 
     def configure(self, clusters):
         """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
