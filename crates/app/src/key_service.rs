@@ -86,7 +86,7 @@ impl KeyService for LocalKeyService {
 
     fn default_key<'a>(&'a self, region: &'a Region, account: &'a AccountId) -> Answer<'a, String> {
         Box::pin(async move {
-            let made = self.kms.ensure_managed(account, region, "rds").await;
+            let made = self.kms.ensure_managed(account, region).await;
             made.map(|arn| arn.to_string()).map_err(|fault| key_fault(&fault))
         })
     }

@@ -1,6 +1,6 @@
 //! Refusals of the key service in the words of AWS: spelled here and nowhere else (spec/kms.md §1, §9, §15).
 
-use kms::{AliasName, BadName, BadTags, Blocked, KeyName, ON_DEMAND_ROTATIONS, Refusal};
+use kms::{AliasName, BadAlias, BadName, BadSpec, Blocked, KeyName, Refusal};
 use wire::Fault;
 
 pub fn blocked(key: &KeyName, blocked: Blocked) -> Fault {
@@ -14,18 +14,13 @@ pub fn blocked(key: &KeyName, blocked: Blocked) -> Fault {
 pub fn refused(key: &KeyName, refusal: &Refusal) -> Fault {
     match refusal {
         Refusal::State(state) => blocked(key, *state),
-        Refusal::Window => Fault::client("ValidationException", "PendingWindowInDays must be between 7 and 30."),
-        Refusal::Period => Fault::client("ValidationException", "RotationPeriodInDays must be between 90 and 2560."),
-        Refusal::TooManyRotations => {
-            debug_assert_eq!(ON_DEMAND_ROTATIONS, 25, "the text names no number, the quota does");
-            Fault::client(
-                "LimitExceededException",
-                format!(
-                    "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can \
-                     be performed for this key: {key}"
-                ),
-            )
-        }
+        Refusal::Window => validation("PendingWindowInDays must be between 7 and 30."),
+        Refusal::Period => validation("RotationPeriodInDays must be between 90 and 2560."),
+        Refusal::TooManyRotations => limit(format!(
+            "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be \
+             performed for this key: {key}"
+        )),
+        Refusal::Tags(bad) => Fault::client("TagException", bad.to_string()),
     }
 }
 
@@ -44,8 +39,29 @@ pub fn bad_name(bad: &BadName) -> Fault {
     }
 }
 
-pub fn bad_tags(bad: BadTags) -> Fault {
-    Fault::client("TagException", bad.to_string())
+pub fn bad_alias(bad: &BadAlias) -> Fault {
+    match bad {
+        BadAlias::NoPrefix => validation(bad.to_string()),
+        BadAlias::Illegal(_) => Fault::client("InvalidAliasNameException", bad.to_string()),
+        BadAlias::Reserved => Fault::bare("NotAuthorizedException"),
+    }
+}
+
+pub fn bad_spec(bad: &BadSpec) -> Fault {
+    match bad {
+        BadSpec::NoUsage | BadSpec::Pair { .. } => validation(bad.to_string()),
+        BadSpec::NotServed(_) => unsupported(bad.to_string()),
+    }
+}
+
+pub fn malformed_policy(bad: &iam::Malformed) -> Fault {
+    Fault::client("MalformedPolicyDocumentException", bad.to_string())
+}
+
+/// A grant that is not there, in the words of RevokeGrant (`InvalidGrantIdException`) or RetireGrant
+/// (`NotFoundException`).
+pub fn no_grant(code: &'static str, id: &str) -> Fault {
+    Fault::client(code, format!("Grant ID {id} not found"))
 }
 
 /// The answer to a call that would have worked.
@@ -58,6 +74,26 @@ pub fn validation(text: impl Into<String>) -> Fault {
     Fault::client("ValidationException", text)
 }
 
+/// A member that the model leaves optional and the service does not, as the model's checks say it.
+pub fn missing(member: &str) -> Fault {
+    validation(format!(
+        "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
+    ))
+}
+
+pub fn limit(text: impl Into<String>) -> Fault {
+    Fault::client("LimitExceededException", text)
+}
+
+pub fn unsupported(text: impl Into<String>) -> Fault {
+    Fault::client("UnsupportedOperationException", text)
+}
+
+/// Answers sealed for an enclave are not served.
+pub fn no_recipient(recipient: Option<&serde_json::Value>) -> Result<(), Fault> {
+    if recipient.is_none() { Ok(()) } else { Err(unsupported("Recipient is not supported.")) }
+}
+
 /// A foreign key that is not there, or an operation that is not for foreign keys: the same words as a denial.
 pub fn hidden(who: &str, action: &str) -> Fault {
     Fault::client(
@@ -65,6 +101,18 @@ pub fn hidden(who: &str, action: &str) -> Fault {
         format!(
             "User: {who} is not authorized to perform: {action} on this resource because the resource does not exist in \
              this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+        ),
+    )
+}
+
+/// The same for a key that is only known by a ciphertext.
+pub fn hidden_by_ciphertext(who: &str, action: &str) -> Fault {
+    Fault::client(
+        "AccessDeniedException",
+        format!(
+            "User: {who} is not authorized to perform: {action} on the resource associated with this ciphertext because \
+             the resource does not exist in this Region, no resource-based policies allow access, or a resource-based \
+             policy explicitly denies access"
         ),
     )
 }

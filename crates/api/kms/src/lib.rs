@@ -1,12 +1,25 @@
 //! The KMS API: one file an operation under `ops/`, over an in-memory registry that is loaded from SQL at start
 //! and changed only after SQL was. Source: spec/kms.md.
 
+mod alias;
+mod change;
+mod ciphertext;
+mod create;
+mod crypt;
+mod data_key;
+mod entries;
 mod fault;
+mod grant_list;
+mod metadata;
 mod ops;
 mod page;
+mod policy;
+mod principal;
 mod registry;
 mod rows;
+mod tags;
 mod target;
+mod token;
 mod work;
 
 pub use ops::operations;

@@ -1,32 +1,72 @@
 //! Pages of lists: an opaque marker names the last item of the page before (spec/kms.md §13).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
 use wire::Fault;
+
+use crate::fault;
 
 const PREFIX: &str = "1:";
 
+/// The members of a request that ask for a page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Wanted {
+    limit: Option<usize>,
+    marker: Option<String>,
+}
+
+/// How many items a page of an operation may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub most: usize,
+    pub default: usize,
+}
+
+impl Limits {
+    /// Keys, policies, rotations.
+    pub const LONG: Self = Self { most: 1000, default: 100 };
+    /// Aliases, grants.
+    pub const SHORT: Self = Self { most: 100, default: 50 };
+    /// Tags.
+    pub const TAGS: Self = Self { most: 50, default: 50 };
+}
+
 /// One page of a sorted list.
+#[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next_marker: Option<String>,
 }
 
-/// Cuts a page out of items that are sorted by `key`.
-///
-/// # Errors
-/// `InvalidMarkerException` for a marker that we did not make.
-pub fn page<T>(
-    sorted: impl IntoIterator<Item = T>,
-    key: impl Fn(&T) -> String,
-    marker: Option<&str>,
-    limit: usize,
-) -> Result<Page<T>, Fault> {
-    let after = marker.map(read).transpose()?;
-    let mut rest = sorted.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
-    let items: Vec<T> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    let next_marker = items.last().filter(|_| more).map(|item| URL_SAFE_NO_PAD.encode(format!("{PREFIX}{}", key(item))));
-    Ok(Page { items, next_marker })
+impl Wanted {
+    /// Cuts a page out of items that are sorted by `key`.
+    ///
+    /// # Errors
+    /// `ValidationException` for a limit that is too high, `InvalidMarkerException` for a marker that we did not make.
+    pub fn page<T>(
+        &self,
+        limits: Limits,
+        sorted: impl IntoIterator<Item = T>,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, Fault> {
+        let limit = self.limit.unwrap_or(limits.default);
+        if limit > limits.most {
+            return Err(fault::validation(format!(
+                "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have \
+                 value less than or equal to {}",
+                limits.most
+            )));
+        }
+        let after = self.marker.as_deref().map(read).transpose()?;
+        let mut rest =
+            sorted.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
+        let items: Vec<T> = rest.by_ref().take(limit).collect();
+        let more = rest.next().is_some();
+        let last = items.last().filter(|_| more);
+        let next_marker = last.map(|item| URL_SAFE_NO_PAD.encode(format!("{PREFIX}{}", key(item))));
+        Ok(Page { items, next_marker })
+    }
 }
 
 fn read(marker: &str) -> Result<String, Fault> {
@@ -42,16 +82,22 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_gap_or_repeat() {
         let all: Vec<String> = (0..10).map(|n| n.to_string()).collect();
-        let (mut seen, mut marker) = (Vec::new(), None);
+        let (mut seen, mut wanted) = (Vec::new(), Wanted { limit: Some(3), marker: None });
         loop {
-            let page = page(all.clone(), Clone::clone, marker.as_deref(), 3).unwrap();
+            let page = wanted.page(Limits::TAGS, all.clone(), Clone::clone).unwrap();
             seen.extend(page.items);
-            marker = page.next_marker;
-            if marker.is_none() {
+            wanted.marker = page.next_marker;
+            if wanted.marker.is_none() {
                 break;
             }
         }
         assert_eq!(seen, all);
-        assert!(page(all, Clone::clone, Some("nonsense"), 3).is_err());
+        wanted.marker = Some("nonsense".into());
+        assert_eq!(
+            wanted.page(Limits::TAGS, all.clone(), Clone::clone).unwrap_err().code,
+            "InvalidMarkerException"
+        );
+        let many = Wanted { limit: Some(51), marker: None };
+        assert_eq!(many.page(Limits::TAGS, all, Clone::clone).unwrap_err().code, "ValidationException");
     }
 }

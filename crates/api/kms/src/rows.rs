@@ -6,7 +6,7 @@ use ids::Timestamp;
 use kms::{AliasName, Grant, Key, KeyName};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use crate::registry::{Alias, LoadError};
+use crate::{entries::Alias, registry::LoadError};
 
 type Sql = Result<(), sqlx::Error>;
 
@@ -27,7 +27,13 @@ pub async fn put_key(tx: &mut SqliteConnection, key: &Key) -> Sql {
     Ok(())
 }
 
-pub async fn put_material(tx: &mut SqliteConnection, custody: &Custody, key: &KeyName, id: &str, material: &KeyMaterial) -> Sql {
+pub async fn put_material(
+    tx: &mut SqliteConnection,
+    custody: &Custody,
+    key: &KeyName,
+    id: &str,
+    material: &KeyMaterial,
+) -> Sql {
     let arn = key.to_string();
     let sealed = custody.seal(&place(&arn, id), material.expose());
     sqlx::query("INSERT INTO kms_materials (arn, id, sealed) VALUES ($1, $2, $3)")
@@ -104,7 +110,10 @@ pub async fn keys(pool: &SqlitePool) -> Result<Vec<Key>, LoadError> {
 }
 
 /// Materials by key ARN and id, unwrapped.
-pub async fn materials(pool: &SqlitePool, custody: &Custody) -> Result<Vec<(String, String, KeyMaterial)>, LoadError> {
+pub async fn materials(
+    pool: &SqlitePool,
+    custody: &Custody,
+) -> Result<Vec<(String, String, KeyMaterial)>, LoadError> {
     let rows = sqlx::query("SELECT arn, id, sealed FROM kms_materials").fetch_all(pool).await?;
     rows.iter()
         .map(|row| {
@@ -118,7 +127,9 @@ pub async fn materials(pool: &SqlitePool, custody: &Custody) -> Result<Vec<(Stri
 }
 
 pub async fn aliases(pool: &SqlitePool) -> Result<Vec<(AliasName, Alias)>, LoadError> {
-    let rows = sqlx::query("SELECT account, region, name, arn, created, updated FROM kms_aliases").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT account, region, name, arn, created, updated FROM kms_aliases")
+        .fetch_all(pool)
+        .await?;
     rows.iter()
         .map(|row| {
             let broken = |what: String| LoadError::Row(what);

@@ -1,18 +1,19 @@
 //! From a `KeyId` parameter to a key, and from a key to the question whether the caller may use it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
+use envelope::EncryptionContext;
 use front::{Ask, Call, Caller};
-use kms::{Key, KeyName, Named, User};
+use iam::Granted;
+use kms::{AliasName, Grant, Key, KeyName, Named, SYMMETRIC, User};
 use wire::Fault;
 
-use crate::{
-    fault,
-    registry::{Entry, Kms},
-};
+use crate::{crypt::ALGORITHM, entries::Entry, fault, registry::Kms};
 
 /// The kind of resource in trail records.
 pub const KEY: &str = "AWS::KMS::Key";
+/// The alias of the managed key that is made when somebody asks for it.
+const PREDEFINED: &str = "alias/aws/rds";
 
 /// Which names an operation takes, and from whom.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,54 +52,68 @@ impl Target {
 ///
 /// # Errors
 /// `NotFoundException` in the caller's own account; for other accounts' keys the words of a denial.
-pub async fn resolve(kms: &Kms, call: &Call, key_id: &str, accept: Accept, action: &str) -> Result<Target, Fault> {
-    let named = kms::read_name(key_id, call.account(), &call.region).map_err(|bad| fault::bad_name(&bad))?;
-    let hidden = || fault::hidden(&call.caller.arn(), action);
-    let (name, alias) = match named {
-        Named::Key(name) => (name, None),
-        Named::Alias(alias) => {
-            if accept != Accept::KeysAndAliases {
-                return Err(Fault::client("InvalidArnException", format!("Invalid keyId '{key_id}'")));
-            }
-            let foreign = alias.account != *call.account();
-            let found = match kms.alias(&alias) {
-                Some(found) => found.target,
-                None if !foreign && alias.name == "alias/aws/rds" && action == "kms:DescribeKey" => {
-                    // A predefined alias: its key is made when somebody asks for it.
-                    kms.ensure_managed(&alias.account, &alias.region, "rds").await?;
-                    kms.alias(&alias).ok_or_else(|| fault::no_alias(&alias))?.target
-                }
-                None if foreign => return Err(hidden()),
-                None => return Err(fault::no_alias(&alias)),
-            };
-            (found, Some(alias.name))
+pub async fn resolve(
+    kms: &Kms,
+    call: &Call,
+    key_id: &str,
+    accept: Accept,
+    action: &str,
+) -> Result<Target, Fault> {
+    match kms::read_name(key_id, call.account(), &call.region).map_err(|bad| fault::bad_name(&bad))? {
+        Named::Key(name) => found(kms, call, &name, accept, action),
+        Named::Alias(alias) if accept == Accept::KeysAndAliases => {
+            let name = target_of(kms, call, &alias, action).await?;
+            let target = found(kms, call, &name, accept, action)?;
+            Ok(Target { alias: Some(alias.name), ..target })
         }
-    };
+        Named::Alias(_) => Err(Fault::client("NotFoundException", format!("Invalid keyId '{key_id}'"))),
+    }
+}
+
+/// Finds a key by its name, and notes it for the trail.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn found(kms: &Kms, call: &Call, name: &KeyName, accept: Accept, action: &str) -> Result<Target, Fault> {
     let foreign = name.account != *call.account();
+    let hidden = || fault::hidden(&call.caller.arn(), action);
     if foreign && accept == Accept::OwnKeys {
         return Err(hidden());
     }
-    let entry = kms.key(&name).ok_or_else(|| if foreign { hidden() } else { fault::no_key(&name) })?;
+    let entry = kms.key(name).ok_or_else(|| if foreign { hidden() } else { fault::no_key(name) })?;
     call.touches(&name.account, KEY, &name.to_string());
-    Ok(Target { entry, alias })
+    Ok(Target { entry, alias: None })
+}
+
+async fn target_of(kms: &Kms, call: &Call, alias: &AliasName, action: &str) -> Result<KeyName, Fault> {
+    let foreign = alias.account != *call.account();
+    if let Some(known) = kms.alias(alias) {
+        return Ok(known.target);
+    }
+    if foreign {
+        return Err(fault::hidden(&call.caller.arn(), action));
+    }
+    if alias.name == PREDEFINED && action == "kms:DescribeKey" {
+        kms.ensure_managed(&alias.account, &alias.region).await?;
+    }
+    kms.alias(alias).map(|made| made.target).ok_or_else(|| fault::no_alias(alias))
 }
 
 /// The question whether the caller may do `action` to a key, with the condition keys that every such question
 /// has (spec/policy.md §7).
 pub fn ask(kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask {
     let key = target.key();
-    let mut ask = Ask::new(action, target.arn())
+    let (spec, usage) = SYMMETRIC;
+    let mut ask = ask_of(call, action, target.arn())
         .on(&key.name.account)
         .policy(Arc::clone(&target.entry.policy))
-        .with("kms:CallerAccount", [call.account().as_str()])
-        .with("kms:KeySpec", ["SYMMETRIC_DEFAULT"])
-        .with("kms:KeyUsage", ["ENCRYPT_DECRYPT"])
-        .with("kms:CustomerMasterKeySpec", ["SYMMETRIC_DEFAULT"])
-        .with("kms:CustomerMasterKeyUsage", ["ENCRYPT_DECRYPT"])
+        .with("kms:KeySpec", [spec])
+        .with("kms:KeyUsage", [usage])
+        .with("kms:CustomerMasterKeySpec", [spec])
+        .with("kms:CustomerMasterKeyUsage", [usage])
         .with("kms:KeyOrigin", ["AWS_KMS"])
         .with("kms:MultiRegion", ["false"])
         .with("kms:ResourceAliases", kms.aliases_of(&key.name))
-        .with("kms:ViaService", call.via.as_ref().map(|via| via.principal(&call.region)))
         .with("kms:RequestAlias", target.alias.clone());
     for (tag, value) in &key.tags {
         ask = ask.with(format!("aws:ResourceTag/{tag}"), [value.clone()]);
@@ -106,47 +121,56 @@ pub fn ask(kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask
     ask
 }
 
-/// The same for a use with an encryption context; a grant may allow it.
-pub fn ask_use(kms: &Kms, call: &Call, action: &'static str, target: &Target, context: &BTreeMap<String, String>) -> Ask {
+/// A question about something else than a key: `*`, an alias, a key that is yet to be.
+pub fn ask_of(call: &Call, action: &'static str, resource: impl Into<String>) -> Ask {
+    Ask::new(action, resource)
+        .with("kms:CallerAccount", [call.account().as_str()])
+        .with("kms:ViaService", call.via.as_ref().map(|via| via.principal(&call.region)))
+}
+
+/// The question about a use with an encryption context; a grant may allow it.
+pub fn ask_use(
+    kms: &Kms,
+    call: &Call,
+    action: &'static str,
+    target: &Target,
+    context: &EncryptionContext,
+) -> Ask {
     let operation = action.trim_start_matches("kms:");
-    let granted = granted(kms, call, target.name(), operation, context);
     with_context(ask(kms, call, action, target), context)
-        .granted(granted)
-        .with("kms:EncryptionAlgorithm", ["SYMMETRIC_DEFAULT"])
+        .granted(granted(kms, call, target.name(), |user, grant| grant.allows(user, operation, context)))
+        .with("kms:EncryptionAlgorithm", [ALGORITHM])
 }
 
 /// Adds the condition keys of an encryption context.
-pub fn with_context(mut ask: Ask, context: &BTreeMap<String, String>) -> Ask {
+pub fn with_context(mut ask: Ask, context: &EncryptionContext) -> Ask {
     for (key, value) in context {
         ask = ask.with(format!("kms:EncryptionContext:{key}"), [value.clone()]);
     }
     ask.with("kms:EncryptionContextKeys", context.keys().cloned())
 }
 
-/// Whether a grant of the key allows the caller an operation.
-pub fn granted(kms: &Kms, call: &Call, key: &KeyName, operation: &str, context: &BTreeMap<String, String>) -> bool {
-    with_user(call, |user| kms.any_grant(key, |grant| grant.allows(user, operation, context)))
+/// What the grants of a key that satisfy a test say to the caller. One to the whole of another account leaves it
+/// to the policies of that account.
+pub fn granted(kms: &Kms, call: &Call, key: &KeyName, test: impl Fn(&User<'_>, &Grant) -> bool) -> Granted {
+    let foreign = key.account != *call.account();
+    with_user(call, |user| {
+        let mut granted = Granted::No;
+        kms.each_grant_to(key, &user.principals(), |grant| {
+            if test(user, grant) {
+                let by_name = !foreign || user.is_named(&grant.grantee);
+                granted = granted.max(if by_name { Granted::ToCaller } else { Granted::ToAccount });
+            }
+        });
+        granted
+    })
 }
 
 /// The caller as grants see it.
 pub fn with_user<T>(call: &Call, look: impl FnOnce(&User<'_>) -> T) -> T {
     let arn = call.caller.arn();
-    let role_arn = if let Caller::Session(session) = &call.caller { Some(session.role_arn.as_str()) } else { None };
+    let role_arn =
+        if let Caller::Session(session) = &call.caller { Some(session.role_arn.as_str()) } else { None };
     let account = if let Caller::Service(_) = call.caller { None } else { Some(call.account()) };
     look(&User { arn: &arn, role_arn, account })
-}
-
-/// Grant tokens name grants that are in force already: they only have to be ours.
-///
-/// # Errors
-/// `InvalidGrantTokenException`
-pub fn check_tokens(kms: &Kms, tokens: Option<&Vec<String>>) -> Result<(), Fault> {
-    for token in tokens.into_iter().flatten() {
-        let id = crate::ops::grant_of_token(token);
-        let known = id.is_some_and(|id| !kms.grants_where(|grant| grant.id == id).is_empty());
-        if !known {
-            return Err(Fault::client("InvalidGrantTokenException", "The grant token is not valid."));
-        }
-    }
-    Ok(())
 }

@@ -1,16 +1,13 @@
-//! What is due by the clock: deletions at the end of their waiting period, automatic rotations.
+//! What the service does by itself: deletions at the end of their waiting period, automatic rotations.
 
-use envelope::{KeyMaterial, SystemEntropy, material_id};
+use front::Call;
 use ids::Timestamp;
 use kms::{Key, KeyName, Material, RotationType};
 use serde_json::{Map, Value, json};
-use trail::{Resource, ServiceEvent};
+use trail::{Record, Resource, ServiceEvent};
 use wire::Fault;
 
-use crate::{
-    registry::{Kms, still_there},
-    target::KEY,
-};
+use crate::{create::new_material, registry::Kms, target::KEY};
 
 /// Carries out everything that is due now. Safe to repeat.
 ///
@@ -18,51 +15,71 @@ use crate::{
 /// The first thing that could not be written; the rest is tried again the next time.
 pub async fn run_due(kms: &Kms, now: Timestamp) -> Result<(), Fault> {
     for name in kms.due(now) {
-        let entry = still_there(kms, &name)?;
-        if entry.key.deletion_due(now) {
-            delete(kms, &name, now).await?;
-        } else if entry.key.rotation_due(now) {
-            rotate(kms, &name, RotationType::Automatic, now).await?;
-        }
+        delete_if_due(kms, &name, now).await?;
+        rotate_if_due(kms, &name, now).await?;
     }
     Ok(())
 }
 
-async fn delete(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {
-    let mut change = kms.begin(None).await?;
-    if !still_there(kms, name)?.key.deletion_due(now) {
+async fn delete_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {
+    let event = Event::new("DeleteKey", name, now);
+    let mut change = kms.begin(event.id()).await?;
+    if !kms.key(name).is_some_and(|entry| entry.key.deletion_due(now)) {
         return Ok(());
     }
-    tell(kms, name, "DeleteKey", None, now).await?;
-    change.delete_key(name).await?;
-    change.commit().await
+    event
+        .around(kms, async {
+            change.delete_key(name).await?;
+            change.commit().await
+        })
+        .await
 }
 
-/// Rotates a key if that is still due, and tells the trail.
-pub(crate) async fn rotate(kms: &Kms, name: &KeyName, kind: RotationType, now: Timestamp) -> Result<(), Fault> {
-    let mut change = kms.begin(None).await?;
-    let entry = still_there(kms, name)?;
-    if kind == RotationType::Automatic && !entry.key.rotation_due(now) {
-        return Ok(());
-    }
-    let (key, material) = rotated(&entry.key, kind, now);
-    let details = rotation_details(&key, kind);
-    tell(kms, name, "RotateKey", Some(details), now).await?;
-    change.rotate(&entry, key, material).await?;
-    change.commit().await
+async fn rotate_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {
+    let mut event = Event::new("RotateKey", name, now);
+    let mut change = kms.begin(event.id()).await?;
+    let Some(entry) = kms.key(name).filter(|entry| entry.key.rotation_due(now)) else { return Ok(()) };
+    let mut key = entry.key.clone();
+    let (material, id) = new_material(name);
+    key.rotate(id, RotationType::Automatic, now);
+    event.tells(rotation(&key, RotationType::Automatic));
+    event
+        .around(kms, async {
+            change.rotate(&entry, key, material).await?;
+            change.commit().await
+        })
+        .await
 }
 
-/// A key with a new current material.
-pub(crate) fn rotated(key: &Key, kind: RotationType, now: Timestamp) -> (Key, KeyMaterial) {
-    let material = KeyMaterial::generate(&SystemEntropy);
-    let id = hex::encode(material_id(&key.name.to_string(), &material));
-    let mut key = key.clone();
-    key.rotate(id, kind, now);
-    (key, material)
+/// Rotates a key because a call asks for it. The rotation itself is an event of the service's own.
+///
+/// # Errors
+/// As the table of states says, past the limit, and next to an automatic rotation.
+pub async fn rotate_on_demand(
+    kms: &Kms,
+    call: &Call,
+    name: &KeyName,
+    check: impl FnOnce(&Key) -> Result<(), Fault> + Send,
+) -> Result<(), Fault> {
+    let mut change = kms.begin(&call.event_id).await?;
+    let entry = kms.still_there(name)?;
+    check(&entry.key)?;
+    let mut key = entry.key.clone();
+    let (material, id) = new_material(name);
+    key.rotate(id, RotationType::OnDemand, call.now);
+    let mut event = Event::new("RotateKey", name, call.now);
+    event.tells(rotation(&key, RotationType::OnDemand));
+    event
+        .around(kms, async {
+            change.mark(event.id()).await?;
+            change.rotate(&entry, key, material).await?;
+            change.commit().await
+        })
+        .await
 }
 
 /// `serviceEventDetails` of a rotation that has just happened to `key`.
-pub(crate) fn rotation_details(key: &Key, kind: RotationType) -> Map<String, Value> {
+fn rotation(key: &Key, kind: RotationType) -> Map<String, Value> {
     let id = |material: Option<&Material>| material.map(|m| m.id.clone());
     let details = json!({
         "rotationType": kind, "keyOrigin": "AWS_KMS",
@@ -72,24 +89,52 @@ pub(crate) fn rotation_details(key: &Key, kind: RotationType) -> Map<String, Val
     details.as_object().cloned().unwrap_or_default()
 }
 
-/// Records what the service does by itself, before it is done: no change without a record.
-pub(crate) async fn tell(
-    kms: &Kms,
-    name: &KeyName,
-    event: &str,
-    details: Option<Map<String, Value>>,
-    at: Timestamp,
-) -> Result<(), Fault> {
-    let resource = Resource { account_id: name.account.clone(), kind: KEY.into(), arn: name.to_string() };
-    let event = ServiceEvent {
-        event_id: uuid::Uuid::new_v4().to_string(),
-        at,
-        source: "kms.amazonaws.com".into(),
-        name: event.into(),
-        region: name.region.clone(),
-        account: name.account.clone(),
-        resources: vec![resource],
-        details,
-    };
-    kms.trail.append(event.into()).await.map_err(Fault::internal)
+/// What the trail says of something that the service does by itself.
+pub struct Event(Record);
+
+impl Event {
+    /// Something done to a key.
+    pub fn new(what: &str, key: &KeyName, at: Timestamp) -> Self {
+        let resource = Resource { account_id: key.account.clone(), kind: KEY.into(), arn: key.to_string() };
+        let event = ServiceEvent {
+            event_id: uuid::Uuid::new_v4().to_string(),
+            at,
+            source: "kms.amazonaws.com".into(),
+            name: what.into(),
+            region: key.region.clone(),
+            account: key.account.clone(),
+            resources: vec![resource],
+            details: None,
+        };
+        Self(event.into())
+    }
+
+    pub fn id(&self) -> &str {
+        &self.0.event_id
+    }
+
+    /// Adds details.
+    pub fn tells(&mut self, details: Map<String, Value>) {
+        self.0.service_event_details = Some(details);
+    }
+
+    /// Does it with its record opened before and closed after, as the calls of clients are.
+    ///
+    /// # Errors
+    /// That of what is done, or an internal fault if the record cannot be kept.
+    pub async fn around(
+        &self,
+        kms: &Kms,
+        what: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Fault> {
+        kms.trail.open_record(self.0.clone()).await.map_err(Fault::internal)?;
+        let done = what.await;
+        let mut record = self.0.clone();
+        if let Err(fault) = &done {
+            record.error_code = Some(fault.code.to_string());
+            record.error_message.clone_from(&fault.message);
+        }
+        kms.trail.close_record(self.id(), record).await.map_err(Fault::internal)?;
+        done
+    }
 }

@@ -68,6 +68,20 @@ impl Constraints {
         self.encryption_context_subset.is_none() && self.encryption_context_equals.is_none()
     }
 
+    /// The pairs of all constraints.
+    pub fn pairs(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.both().flatten()
+    }
+
+    /// How many pairs the longer one has.
+    pub fn longest(&self) -> usize {
+        self.both().map(BTreeMap::len).max().unwrap_or(0)
+    }
+
+    fn both(&self) -> impl Iterator<Item = &BTreeMap<String, String>> {
+        self.encryption_context_subset.iter().chain(&self.encryption_context_equals)
+    }
+
     /// Keys compare without regard to case, values exactly (spec/kms.md §11).
     fn admit(&self, context: &BTreeMap<String, String>) -> bool {
         let holds = |(key, value): (&String, &String)| {

@@ -24,6 +24,11 @@ impl KeyId {
         Self(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
     }
 
+    /// The least of all that [`KeyId::from_random`] makes.
+    pub fn first() -> Self {
+        Self::from_random([0; 16])
+    }
+
     /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,160 @@
+//! Changes: written to SQL as they go, visible in memory only once SQL has them for good, then told.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use envelope::KeyMaterial;
+use front::Call;
+use kms::{AliasName, Grant, Key, KeyName, Refusal};
+use store::Change;
+use tokio::sync::MutexGuard;
+use wire::Fault;
+
+use crate::{
+    entries::{Alias, Entries, Entry},
+    fault,
+    registry::{KeyChange, Kms},
+    rows,
+};
+
+type Edit = Box<dyn FnOnce(&mut Entries) + Send>;
+
+/// A change under way. Dropping it undoes everything.
+#[must_use = "a change that is not committed is undone"]
+pub struct Changing<'a> {
+    kms: &'a Kms,
+    change: Change,
+    edits: Vec<Edit>,
+    tell: BTreeSet<String>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Kms {
+    /// Begins the change that belongs to a trail record; until it ends, no other one begins. Read what is
+    /// decided on after this.
+    pub(crate) async fn begin(&self, event_id: &str) -> Result<Changing<'_>, Fault> {
+        let turn = self.changing.lock().await;
+        let change = self.store.change(event_id).await.map_err(Fault::internal)?;
+        Ok(Changing { kms: self, change, edits: Vec::new(), tell: BTreeSet::new(), _turn: turn })
+    }
+
+    /// The current entry of a key that a call resolved before its change began.
+    pub(crate) fn still_there(&self, name: &KeyName) -> Result<Arc<Entry>, Fault> {
+        self.key(name).ok_or_else(|| fault::no_key(name))
+    }
+
+    /// Changes one key for a call.
+    pub(crate) async fn change_key<T>(
+        &self,
+        call: &Call,
+        name: &KeyName,
+        change: impl FnOnce(&mut Key) -> Result<T, Refusal> + Send,
+    ) -> Result<T, Fault> {
+        let mut changing = self.begin(&call.event_id).await?;
+        let old = self.still_there(name)?;
+        let mut key = old.key.clone();
+        let answer = change(&mut key).map_err(|refusal| fault::refused(name, &refusal))?;
+        changing.put_key(&old, key).await?;
+        changing.commit().await?;
+        Ok(answer)
+    }
+}
+
+impl Changing<'_> {
+    /// Says that the change belongs to one more trail record.
+    pub async fn mark(&mut self, event_id: &str) -> Result<(), Fault> {
+        self.change.mark(event_id).await.map_err(Fault::internal)
+    }
+
+    /// Writes a key that was not there before, with its first material.
+    pub async fn new_key(&mut self, key: Key, material: KeyMaterial) -> Result<(), Fault> {
+        let policy = parse_policy(&key.policy)?;
+        self.put_entry(Entry { key, policy, materials: HashMap::new() }, Some(material)).await
+    }
+
+    /// Writes a changed key.
+    pub async fn put_key(&mut self, old: &Entry, key: Key) -> Result<(), Fault> {
+        let policy =
+            if key.policy == old.key.policy { Arc::clone(&old.policy) } else { parse_policy(&key.policy)? };
+        self.put_entry(Entry { key, policy, materials: old.materials.clone() }, None).await
+    }
+
+    /// Writes a key that was rotated to a new material.
+    pub async fn rotate(&mut self, old: &Entry, key: Key, material: KeyMaterial) -> Result<(), Fault> {
+        let entry = Entry { key, policy: Arc::clone(&old.policy), materials: old.materials.clone() };
+        self.put_entry(entry, Some(material)).await
+    }
+
+    async fn put_entry(&mut self, mut entry: Entry, material: Option<KeyMaterial>) -> Result<(), Fault> {
+        let key = &entry.key;
+        rows::put_key(self.change.tx(), key).await.map_err(Fault::internal)?;
+        if let Some(material) = material {
+            let id = key.current_material().to_owned();
+            rows::put_material(self.change.tx(), &self.kms.custody, &key.name, &id, &material)
+                .await
+                .map_err(Fault::internal)?;
+            entry.materials.insert(id, Arc::new(material));
+        }
+        self.tell.insert(entry.key.name.to_string());
+        self.edits.push(Box::new(move |entries| entries.put_key(Arc::new(entry))));
+        Ok(())
+    }
+
+    pub async fn delete_key(&mut self, name: &KeyName) -> Result<(), Fault> {
+        rows::delete_key(self.change.tx(), name).await.map_err(Fault::internal)?;
+        self.tell.insert(name.to_string());
+        let name = name.clone();
+        self.edits.push(Box::new(move |entries| entries.remove_key(&name)));
+        Ok(())
+    }
+
+    /// Writes an alias. Its targets before and after are told: policies can speak of the aliases of a key.
+    pub async fn put_alias(&mut self, name: AliasName, alias: Alias) -> Result<(), Fault> {
+        rows::put_alias(self.change.tx(), &name, &alias).await.map_err(Fault::internal)?;
+        let before = self.kms.alias(&name).map(|old| old.target.to_string());
+        self.tell.extend(before);
+        self.tell.insert(alias.target.to_string());
+        self.edits.push(Box::new(move |entries| entries.put_alias(name, alias)));
+        Ok(())
+    }
+
+    pub async fn delete_alias(&mut self, name: AliasName, target: &KeyName) -> Result<(), Fault> {
+        rows::delete_alias(self.change.tx(), &name).await.map_err(Fault::internal)?;
+        self.tell.insert(target.to_string());
+        self.edits.push(Box::new(move |entries| entries.remove_alias(&name)));
+        Ok(())
+    }
+
+    pub async fn put_grant(&mut self, grant: Grant) -> Result<(), Fault> {
+        rows::put_grant(self.change.tx(), &grant).await.map_err(Fault::internal)?;
+        self.tell.insert(grant.key.to_string());
+        self.edits.push(Box::new(move |entries| entries.put_grant(grant)));
+        Ok(())
+    }
+
+    pub async fn delete_grant(&mut self, grant: Arc<Grant>) -> Result<(), Fault> {
+        rows::delete_grant(self.change.tx(), &grant).await.map_err(Fault::internal)?;
+        self.tell.insert(grant.key.to_string());
+        self.edits.push(Box::new(move |entries| entries.remove_grant(&grant)));
+        Ok(())
+    }
+
+    /// Makes the change durable, then visible, then known.
+    pub async fn commit(self) -> Result<(), Fault> {
+        let Self { kms, change, edits, tell, _turn } = self;
+        change.commit().await.map_err(Fault::internal)?;
+        kms.write(|entries| edits.into_iter().for_each(|edit| edit(entries)));
+        for key_arn in tell {
+            // Nobody listening is fine.
+            let _ = kms.changes.send(KeyChange { key_arn });
+        }
+        Ok(())
+    }
+}
+
+/// A policy that was checked before it came here.
+fn parse_policy(text: &str) -> Result<Arc<iam::Document>, Fault> {
+    iam::Document::parse(text, iam::Kind::Key).map(Arc::new).map_err(|bad| fault::malformed_policy(&bad))
+}

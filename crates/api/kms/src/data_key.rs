@@ -1,0 +1,75 @@
+//! Data keys: made and wrapped here, then forgotten (spec/kms.md §3).
+
+use envelope::{EncryptionContext, SecretBytes, SystemEntropy};
+use front::Call;
+use serde::Deserialize;
+use wire::Fault;
+
+use crate::{
+    crypt::{Encrypted, check_context, check_use, encrypt},
+    fault,
+    registry::Kms,
+    target::{Accept, Target, resolve},
+    token,
+};
+
+/// What GenerateDataKey and its sibling are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Wanted {
+    key_id: String,
+    #[serde(default)]
+    pub encryption_context: EncryptionContext,
+    number_of_bytes: Option<usize>,
+    key_spec: Option<KeySpec>,
+    #[serde(default)]
+    grant_tokens: Vec<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum KeySpec {
+    #[serde(rename = "AES_128")]
+    Aes128,
+    #[serde(rename = "AES_256")]
+    Aes256,
+}
+
+impl Wanted {
+    /// The length of the key, in bytes.
+    fn length(&self) -> Result<usize, Fault> {
+        match (self.number_of_bytes, self.key_spec) {
+            (Some(length), None) => Ok(length),
+            (None, Some(KeySpec::Aes128)) => Ok(16),
+            (None, Some(KeySpec::Aes256)) => Ok(32),
+            _ => Err(fault::validation("Please specify either number of bytes or key spec.")),
+        }
+    }
+
+    /// Finds the key that wraps.
+    ///
+    /// # Errors
+    /// As [`resolve`]; `ValidationException` for no length or two, or too long a context.
+    pub async fn resolve(&self, kms: &Kms, call: &Call, action: &str) -> Result<Target, Fault> {
+        self.length()?;
+        check_context(&self.encryption_context)?;
+        token::check(kms, &self.grant_tokens)?;
+        resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
+    }
+
+    /// Makes the key and wraps it.
+    ///
+    /// # Errors
+    /// As the table of states says; `DryRunOperationException`.
+    pub fn make(&self, call: &Call, target: &Target) -> Result<(SecretBytes, Encrypted), Fault> {
+        check_use(target, None)?;
+        if self.dry_run {
+            return Err(fault::dry_run());
+        }
+        let key = SecretBytes::generate(self.length()?, &SystemEntropy);
+        let wrapped = encrypt(&target.entry, &self.encryption_context, key.expose())?;
+        call.adds("keyMaterialId", wrapped.material_id.as_str());
+        Ok((key, wrapped))
+    }
+}

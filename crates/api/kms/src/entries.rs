@@ -1,0 +1,167 @@
+//! Keys, aliases and grants in memory, with the indexes by which requests find them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use envelope::KeyMaterial;
+use ids::{AccountId, Region, Timestamp};
+use kms::{AliasName, Grant, Key, KeyId, KeyName};
+
+/// A key with what is needed to use it.
+#[derive(Debug)]
+pub struct Entry {
+    pub key: Key,
+    pub policy: Arc<iam::Document>,
+    /// By their ids, 64 hex digits.
+    pub materials: HashMap<String, Arc<KeyMaterial>>,
+}
+
+/// Where an alias points.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alias {
+    pub target: KeyName,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+}
+
+/// Everything. INVARIANT: every alias and every grant belongs to a key that is there.
+#[derive(Default)]
+pub struct Entries {
+    keys: BTreeMap<KeyName, Arc<Entry>>,
+    aliases: BTreeMap<AliasName, Alias>,
+    aliases_of: HashMap<KeyName, BTreeSet<String>>,
+    grants: HashMap<KeyName, Grants>,
+    /// The key of each grant.
+    grant_keys: HashMap<String, KeyName>,
+}
+
+/// The grants of one key.
+#[derive(Default)]
+struct Grants {
+    by_id: BTreeMap<String, Arc<Grant>>,
+    by_grantee: HashMap<String, BTreeMap<String, Arc<Grant>>>,
+}
+
+impl Entries {
+    pub fn key(&self, name: &KeyName) -> Option<&Arc<Entry>> {
+        self.keys.get(name)
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.keys.values()
+    }
+
+    /// Keys of an account in a region, in order.
+    pub fn keys_in<'a>(
+        &'a self,
+        account: &'a AccountId,
+        region: &'a Region,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        let first = KeyName { account: account.clone(), region: region.clone(), id: KeyId::first() };
+        let here = move |name: &KeyName| name.account == *account && name.region == *region;
+        self.keys.range(first..).take_while(move |(name, _)| here(name)).map(|(_, entry)| entry)
+    }
+
+    pub fn alias(&self, name: &AliasName) -> Option<&Alias> {
+        self.aliases.get(name)
+    }
+
+    /// Aliases of an account in a region, in order.
+    pub fn aliases_in<'a>(
+        &'a self,
+        account: &'a AccountId,
+        region: &'a Region,
+    ) -> impl Iterator<Item = (&'a AliasName, &'a Alias)> {
+        let first = AliasName { account: account.clone(), region: region.clone(), name: String::new() };
+        let here = move |name: &AliasName| name.account == *account && name.region == *region;
+        self.aliases.range(first..).take_while(move |(name, _)| here(name))
+    }
+
+    /// Names of the aliases of a key, in order.
+    pub fn aliases_of(&self, name: &KeyName) -> Vec<String> {
+        self.aliases_of.get(name).into_iter().flatten().cloned().collect()
+    }
+
+    /// Grants of a key, in order of their ids.
+    pub fn grants_of(&self, name: &KeyName) -> impl ExactSizeIterator<Item = &Arc<Grant>> {
+        static NONE: BTreeMap<String, Arc<Grant>> = BTreeMap::new();
+        self.grants.get(name).map_or(&NONE, |grants| &grants.by_id).values()
+    }
+
+    /// Grants of a key to a principal.
+    pub fn grants_to(&self, name: &KeyName, grantee: &str) -> impl Iterator<Item = &Arc<Grant>> {
+        self.grants
+            .get(name)
+            .and_then(|grants| grants.by_grantee.get(grantee))
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    /// Every grant.
+    pub fn grants(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        self.grants.values().flat_map(|grants| grants.by_id.values())
+    }
+
+    /// A grant by its id.
+    pub fn grant(&self, id: &str) -> Option<&Arc<Grant>> {
+        self.grants.get(self.grant_keys.get(id)?)?.by_id.get(id)
+    }
+
+    pub fn put_key(&mut self, entry: Arc<Entry>) {
+        self.keys.insert(entry.key.name.clone(), entry);
+    }
+
+    /// Removes a key with its aliases and grants.
+    pub fn remove_key(&mut self, name: &KeyName) {
+        self.keys.remove(name);
+        for id in self.grants.remove(name).into_iter().flat_map(|grants| grants.by_id.into_keys()) {
+            self.grant_keys.remove(&id);
+        }
+        for alias in self.aliases_of.remove(name).into_iter().flatten() {
+            self.aliases.remove(&AliasName {
+                account: name.account.clone(),
+                region: name.region.clone(),
+                name: alias,
+            });
+        }
+    }
+
+    pub fn put_alias(&mut self, name: AliasName, alias: Alias) {
+        self.remove_alias(&name);
+        self.aliases_of.entry(alias.target.clone()).or_default().insert(name.name.clone());
+        self.aliases.insert(name, alias);
+    }
+
+    pub fn remove_alias(&mut self, name: &AliasName) {
+        if let Some(old) = self.aliases.remove(name)
+            && let Some(names) = self.aliases_of.get_mut(&old.target)
+        {
+            names.remove(&name.name);
+        }
+    }
+
+    pub fn put_grant(&mut self, grant: Grant) {
+        let grant = Arc::new(grant);
+        self.grant_keys.insert(grant.id.clone(), grant.key.clone());
+        let grants = self.grants.entry(grant.key.clone()).or_default();
+        grants
+            .by_grantee
+            .entry(grant.grantee.clone())
+            .or_default()
+            .insert(grant.id.clone(), Arc::clone(&grant));
+        grants.by_id.insert(grant.id.clone(), grant);
+    }
+
+    pub fn remove_grant(&mut self, grant: &Grant) {
+        self.grant_keys.remove(&grant.id);
+        let Some(grants) = self.grants.get_mut(&grant.key) else { return };
+        grants.by_id.remove(&grant.id);
+        if let Some(same) = grants.by_grantee.get_mut(&grant.grantee) {
+            same.remove(&grant.id);
+            if same.is_empty() {
+                grants.by_grantee.remove(&grant.grantee);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `kms:CreateKey` (spec/kms.md §5, §6): a symmetric key for encryption, with its policy and tags. Other kinds of keys
+//! exist in AWS and are not served here. Trail: management event, write.
+
+use std::sync::Arc;
+
+use front::{Ask, Authorized, Call, Effect, Operation};
+use kms::{Key, KeyName, Manager, SYMMETRIC, check_spec, default_policy};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wire::{Fault, ServiceId};
+
+use crate::{
+    create::{new_key, new_name},
+    entries::Entry,
+    fault,
+    metadata::KeyMetadata,
+    policy,
+    registry::Kms,
+    tags::{Tag, pairs, with_tags},
+    target::{KEY, Target, ask_of},
+};
+
+const ACTION: &str = "kms:CreateKey";
+/// Keys of one account in one region.
+const MOST_KEYS: usize = 100_000;
+
+/// Makes a key.
+pub struct CreateKey;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Request {
+    #[serde(default)]
+    bypass_policy_lockout_safety_check: bool,
+    custom_key_store_id: Option<String>,
+    customer_master_key_spec: Option<String>,
+    #[serde(default)]
+    description: String,
+    key_spec: Option<String>,
+    key_usage: Option<String>,
+    #[serde(default)]
+    multi_region: bool,
+    origin: Option<String>,
+    policy: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    xks_key_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Response {
+    key_metadata: KeyMetadata,
+}
+
+impl Request {
+    fn check(&self) -> Result<(), Fault> {
+        if self.key_spec.is_some() && self.customer_master_key_spec.is_some() {
+            return Err(fault::validation(
+                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
+                 deprecated.",
+            ));
+        }
+        let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref());
+        check_spec(spec, self.key_usage.as_deref()).map_err(|bad| fault::bad_spec(&bad))?;
+        if let Some(origin) = self.origin.as_deref().filter(|origin| *origin != "AWS_KMS") {
+            return Err(fault::unsupported(format!("Origin {origin} is not supported.")));
+        }
+        if self.custom_key_store_id.is_some() || self.xks_key_id.is_some() {
+            return Err(fault::unsupported("Custom key stores are not supported."));
+        }
+        if self.multi_region {
+            return Err(fault::unsupported("Multi-Region keys are not supported."));
+        }
+        Ok(())
+    }
+}
+
+impl Operation for CreateKey {
+    const SERVICE: ServiceId = ServiceId::Kms;
+    const NAME: &'static str = "CreateKey";
+    const EFFECT: Effect = Effect::Write;
+    const RECORDED: &'static [&'static str] = &[
+        "BypassPolicyLockoutSafetyCheck",
+        "CustomerMasterKeySpec",
+        "Description",
+        "KeySpec",
+        "KeyUsage",
+        "MultiRegion",
+        "Origin",
+        "Policy",
+        "Tags",
+    ];
+    type State = Kms;
+    type Request = Request;
+    /// The name of the key that is to be.
+    type Target = KeyName;
+    type Response = Response;
+
+    async fn resolve(_: &Kms, call: &Call, request: &Request) -> Result<KeyName, Fault> {
+        request.check()?;
+        Ok(new_name(call.account(), &call.region))
+    }
+
+    fn asks(_: &Kms, call: &Call, request: &Request, name: &KeyName) -> Vec<Ask> {
+        let (spec, usage) = SYMMETRIC;
+        let create = with_tags(ask_of(call, ACTION, "*"), &request.tags)
+            .with(
+                "kms:BypassPolicyLockoutSafetyCheck",
+                [request.bypass_policy_lockout_safety_check.to_string()],
+            )
+            .with("kms:KeySpec", [spec])
+            .with("kms:KeyUsage", [usage])
+            .with("kms:CustomerMasterKeySpec", [spec])
+            .with("kms:CustomerMasterKeyUsage", [usage])
+            .with("kms:KeyOrigin", ["AWS_KMS"])
+            .with("kms:MultiRegion", ["false"]);
+        if request.tags.is_empty() {
+            return vec![create];
+        }
+        let tag = ask_of(call, "kms:TagResource", name.to_string()).on(&name.account);
+        vec![create, with_tags(tag, &request.tags)]
+    }
+
+    async fn act(
+        kms: &Kms,
+        call: &Call,
+        request: Request,
+        name: Authorized<KeyName>,
+    ) -> Result<Response, Fault> {
+        let name = name.into_inner();
+        let given = request.policy.as_deref().map(|text| policy::check(kms, text)).transpose()?;
+        let policy = request.policy.unwrap_or_else(|| default_policy(call.account()));
+        let (mut key, material) = new_key(name.clone(), Manager::Customer, policy, call.now);
+        key.description = request.description;
+        key.tag(pairs(request.tags)).map_err(|refusal| fault::refused(&name, &refusal))?;
+        if let Some(document) = given.filter(|_| !request.bypass_policy_lockout_safety_check) {
+            policy::check_lockout(kms, call, &not_yet(&key, &document), document)?;
+        }
+        let mut change = kms.begin(&call.event_id).await?;
+        if kms.customer_keys_in(&name.account, &name.region) >= MOST_KEYS {
+            return Err(fault::limit(format!("An account can have {MOST_KEYS} keys in a region.")));
+        }
+        let key_metadata = KeyMetadata::from(&key);
+        change.new_key(key, material).await?;
+        change.commit().await?;
+        call.touches(&name.account, KEY, &name.to_string());
+        Ok(Response { key_metadata })
+    }
+
+    fn recorded_response(response: &Response) -> Option<Value> {
+        Some(json!({"KeyMetadata": response.key_metadata}))
+    }
+}
+
+/// A key as it will be, to ask about.
+fn not_yet(key: &Key, policy: &Arc<iam::Document>) -> Target {
+    let entry = Entry { key: key.clone(), policy: Arc::clone(policy), materials: Default::default() };
+    Target { entry: Arc::new(entry), alias: None }
+}

@@ -1,0 +1,63 @@
+//! `kms:ListRetirableGrants` (spec/kms.md §11): the grants that a principal of the account may retire, on keys of any
+//! account. Trail: management event, read.
+
+use front::{Ask, Authorized, Call, Caller, Effect, Operation};
+use kms::Grant;
+use serde::Deserialize;
+use wire::{Fault, ServiceId};
+
+use crate::{fault, grant_list::GrantList, page::Wanted, registry::Kms, target::ask_of};
+
+/// Lists grants by who may retire them.
+pub struct ListRetirableGrants;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Request {
+    retiring_principal: Option<String>,
+    retiring_service_principal: Option<String>,
+    #[serde(flatten)]
+    page: Wanted,
+}
+
+impl Operation for ListRetirableGrants {
+    const SERVICE: ServiceId = ServiceId::Kms;
+    const NAME: &'static str = "ListRetirableGrants";
+    const EFFECT: Effect = Effect::Read;
+    const RECORDED: &'static [&'static str] =
+        &["Limit", "Marker", "RetiringPrincipal", "RetiringServicePrincipal"];
+    type State = Kms;
+    type Request = Request;
+    type Target = ();
+    type Response = GrantList;
+
+    async fn resolve(_: &Kms, _: &Call, request: &Request) -> Result<(), Fault> {
+        match (&request.retiring_principal, &request.retiring_service_principal) {
+            (None, None) => Err(fault::missing("retiringPrincipal")),
+            _ => Ok(()),
+        }
+    }
+
+    fn asks(_: &Kms, call: &Call, _: &Request, (): &()) -> Vec<Ask> {
+        vec![ask_of(call, "kms:ListRetirableGrants", "*")]
+    }
+
+    async fn act(kms: &Kms, call: &Call, request: Request, _: Authorized<()>) -> Result<GrantList, Fault> {
+        let own = |principal: &&String| is_own(call, principal);
+        let grants = match request.retiring_principal.as_ref().filter(own) {
+            Some(principal) => kms.grants_where(|grant: &Grant| {
+                grant.retiring.as_ref() == Some(principal) && grant.key.region == call.region
+            }),
+            None => Vec::new(),
+        };
+        GrantList::page(&request.page, grants)
+    }
+}
+
+/// Principals of the caller's account; services see their own.
+fn is_own(call: &Call, principal: &str) -> bool {
+    match &call.caller {
+        Caller::Service(service) => service.principal == *principal,
+        caller => principal.split(':').nth(4) == Some(caller.account().as_str()),
+    }
+}
