@@ -1,7 +1,9 @@
 //! `strongroom`: the key service, the cluster service, the audit trail and their command line in one binary.
 
+mod certificate;
 mod cli;
 mod config;
+mod credentials;
 mod harden;
 mod home;
 mod key_service;

@@ -45,7 +45,13 @@ impl Services {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&home.state()).await?;
         // Opens every secret access key: a root key that is not the state's ends here, with nothing written.
-        let iam = Arc::new(Iam::load(store.clone(), Arc::clone(&custody), Arc::clone(&clock)).await?);
+        let iam = match Iam::load(store.clone(), Arc::clone(&custody), Arc::clone(&clock)).await {
+            Ok(iam) => iam,
+            Err(error) => {
+                store.close().await;
+                return Err(error.into());
+            }
+        };
         let trail = Arc::new(Trail::open(&home.trail()).await?);
         let directory: Arc<dyn Directory> = Arc::clone(&iam) as _;
         let kms = Kms::load(

@@ -228,13 +228,15 @@ fn refuse_occupied(target: &Home) -> Result<(), Failure> {
     if target.config().exists() {
         return Err(Failure::usage(format!("{shown} is a home already: nothing was changed")));
     }
-    match fs::read_dir(target.path()) {
-        Ok(mut entries) if entries.next().is_some() => {
-            Err(Failure::usage(format!("{shown} is not empty and no home of a server: nothing was changed")))
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::usage(format!("{shown}: {error}"))),
-        _ => Ok(()),
+    let occupied = match fs::read_dir(target.path()) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Failure::usage(format!("{shown}: {error}"))),
+    };
+    if occupied {
+        return Err(Failure::usage(format!("{shown} is not empty and no home of a server: nothing was changed")));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use clap::Args;
 use nix::{errno::Errno, sys::signal::{Signal, kill}, unistd::Pid};
 
 use super::{Failure, HomeOption};
+use crate::home::Home;
 
 /// How long a server may take to finish the calls under way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,10 +25,7 @@ impl Stop {
     pub fn run(self) -> Result<(), Failure> {
         let home = self.home.home();
         if let Some(pid) = fs::read_to_string(home.pid()).ok().and_then(|text| text.trim().parse().ok()) {
-            // The lock tells a living server from a file that one left behind.
-            if home.lock().is_err() {
-                end(Pid::from_raw(pid))?;
-            }
+            end(&home, Pid::from_raw(pid))?;
         }
         if self.instances {
             let run = home.path().join("instances");
@@ -37,14 +35,18 @@ impl Stop {
     }
 }
 
-fn end(pid: Pid) -> Result<(), Failure> {
+/// The lock tells a living server from a file that one left behind.
+fn end(home: &Home, pid: Pid) -> Result<(), Failure> {
+    if home.lock().is_ok() {
+        return Ok(());
+    }
     match kill(pid, Signal::SIGTERM) {
         Ok(()) => {}
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(errno.into()),
     }
     let begun = Instant::now();
-    while kill(pid, None).is_ok() {
+    while home.lock().is_err() {
         if begun.elapsed() > PATIENCE {
             return Err(Failure::usage(format!("the server (process {pid}) does not end")));
         }
