@@ -29,7 +29,7 @@ def test_r01_rotation_is_off_until_it_is_enabled_and_then_yearly(root, key):
     assert root.kms.get_key_rotation_status(KeyId=key["KeyId"])["KeyRotationEnabled"] is False
 
 
-def test_r02_old_ciphertext_opens_with_its_material_and_new_is_made_with_the_new(root, key):
+def test_c04_r02_old_ciphertext_opens_with_its_material_and_new_is_made_with_the_new(root, key):
     first = root.kms.generate_data_key(KeyId=key["KeyId"], KeySpec="AES_256")
     root.kms.rotate_key_on_demand(KeyId=key["KeyId"])
     second = root.kms.generate_data_key(KeyId=key["KeyId"], KeySpec="AES_256")
