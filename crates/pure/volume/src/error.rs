@@ -50,13 +50,16 @@ impl VolumeError {
         Self::Io { action: action.into(), source }
     }
 
-    /// What a block device answers: `ENOSPC` when the host is full, else `EIO`.
+    /// What a block device answers: `ENOSPC` when the host is full, `EINVAL` for a request that it cannot take, else
+    /// `EIO`.
     pub fn errno(&self) -> io::Error {
-        match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                io::ErrorKind::StorageFull.into()
-            }
-            _ => io::Error::from_raw_os_error(5),
-        }
+        const EIO: i32 = 5;
+        const EINVAL: i32 = 22;
+        const ENOSPC: i32 = 28;
+        io::Error::from_raw_os_error(match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ENOSPC,
+            Self::Invalid(_) => EINVAL,
+            _ => EIO,
+        })
     }
 }

@@ -14,6 +14,7 @@ mod memory;
 mod mounted;
 mod namespace;
 mod support;
+mod segment_files;
 mod volume_device;
 mod xfs;
 

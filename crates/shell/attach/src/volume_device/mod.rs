@@ -1,11 +1,28 @@
 //! A volume in a directory, as a block device that many threads use at once.
+//!
+//! A write is a copy into memory. Whoever flushes commits for all that wait, on its own thread; a worker writes ahead
+//! when much is pending, and takes the checkpoints.
 
-use std::{io, path::Path, sync::Arc};
+mod worker;
 
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use envelope::SystemEntropy;
 pub use volume::VolumeError;
-use volume::VolumeKey;
+use volume::{BLOCK, SEGMENT, Volume, VolumeKey, clone_header};
 
-use crate::BlockDevice;
+use self::worker::Worker;
+use crate::{
+    BlockDevice,
+    segment_files::{self, SegmentFiles},
+};
 
 /// How much memory a volume may take, and when it writes by itself. Sizes are bytes.
 #[derive(Clone, Debug)]
@@ -34,9 +51,9 @@ impl Default for Options {
 /// What a volume has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
-    /// Blocks (8 KiB) that hold data.
+    /// Blocks (8 KiB) that held data at the last checkpoint.
     pub live_blocks: u64,
-    /// Bytes of segment files on the host.
+    /// Bytes that the segment files take up on the host.
     pub segment_bytes: u64,
     /// Bytes written to the host, with everything.
     pub bytes_written: u64,
@@ -56,11 +73,11 @@ pub struct Stats {
 /// open, and the keys are wiped.
 #[derive(Debug)]
 pub struct VolumeDevice {
-    _private: (),
-}
-
-fn missing() -> VolumeError {
-    VolumeError::io("use the volume", io::ErrorKind::Unsupported.into())
+    volume: Arc<Volume<SegmentFiles>>,
+    worker: Worker,
+    options: Options,
+    flushes: AtomicU64,
+    authentication_failures: AtomicU64,
 }
 
 impl VolumeDevice {
@@ -69,13 +86,15 @@ impl VolumeDevice {
     /// # Errors
     /// [`VolumeError::AlreadyExists`], [`VolumeError::Invalid`], [`VolumeError::Io`].
     pub fn create(
-        _dir: &Path,
-        _id: &str,
-        _key: &VolumeKey,
-        _wrapped_key: &[u8],
-        _size: u64,
+        dir: &Path,
+        id: &str,
+        key: &VolumeKey,
+        wrapped_key: &[u8],
+        size: u64,
     ) -> Result<(), VolumeError> {
-        Err(missing())
+        segment_files::create(dir, |files| {
+            Volume::create(files, id, key, wrapped_key, size, SEGMENT, &SystemEntropy)
+        })
     }
 
     /// Opens volume `id`, recovering what a crash left.
@@ -83,26 +102,36 @@ impl VolumeDevice {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::WrongVolume`], [`VolumeError::WrongKey`],
     /// [`VolumeError::Damaged`], [`VolumeError::UnknownVersion`], [`VolumeError::Io`].
-    pub fn open(
-        _dir: &Path,
-        _id: &str,
-        _key: VolumeKey,
-        _options: Options,
-    ) -> Result<Arc<Self>, VolumeError> {
-        Err(missing())
+    pub fn open(dir: &Path, id: &str, key: VolumeKey, options: Options) -> Result<Arc<Self>, VolumeError> {
+        let core = volume::Options {
+            node_cache: options.node_cache,
+            checkpoint_after: options.checkpoint_after,
+            ..volume::Options::default()
+        };
+        let files = SegmentFiles::open(dir)?;
+        let volume = Arc::new(Volume::open(files, id, key, Arc::new(SystemEntropy), core)?);
+        let worker = Worker::start(volume.clone(), options.write_behind)
+            .map_err(|e| VolumeError::io("start the worker", e))?;
+        Ok(Arc::new(Self {
+            volume,
+            worker,
+            options,
+            flushes: AtomicU64::new(0),
+            authentication_failures: AtomicU64::new(0),
+        }))
     }
 
     /// Whether `dir` holds a whole volume.
     pub fn exists(dir: &Path) -> bool {
-        dir.join("header").is_file()
+        segment_files::exists(dir)
     }
 
     /// Makes a snapshot of the open volume in the new directory `to`: everything written before the call.
     ///
     /// # Errors
     /// [`VolumeError::AlreadyExists`], [`VolumeError::Io`], and as a flush.
-    pub fn snapshot(&self, _to: &Path) -> Result<(), VolumeError> {
-        Err(missing())
+    pub fn snapshot(&self, to: &Path) -> Result<(), VolumeError> {
+        self.volume.snapshot(|image| self.volume.segments().save(image, to))
     }
 
     /// Writes a checkpoint, detaches and wipes the keys. Later requests get `EIO`.
@@ -110,24 +139,40 @@ impl VolumeDevice {
     /// # Errors
     /// As a flush; the keys are wiped and the volume is closed all the same.
     pub fn close(&self) -> Result<(), VolumeError> {
-        Err(missing())
+        let closed = self.volume.close();
+        self.worker.stop();
+        self.volume.segments().release();
+        closed
     }
 
     /// Wipes the keys and the buffers at once, without waiting for any I/O. Later requests get `EIO`; what was
     /// flushed before is there after the next open.
-    pub fn lock(&self) {}
+    pub fn lock(&self) {
+        self.volume.lock();
+    }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let usages = self.volume.usages();
+        let files = self.volume.segments();
+        Stats {
+            live_blocks: usages.live_blocks,
+            segment_bytes: files.allocated().unwrap_or(0),
+            bytes_written: files.written(),
+            groups: files.writes(),
+            flushes: self.flushes.load(Relaxed),
+            checkpoints: usages.checkpoints,
+            authentication_failures: self.authentication_failures.load(Relaxed),
+            sequence: usages.sequence,
+        }
     }
 
     /// Makes a snapshot of a volume that nobody has open, without a key: as after a crash, all that was flushed.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::AlreadyExists`], [`VolumeError::Io`].
-    pub fn snapshot_closed(_dir: &Path, _to: &Path) -> Result<(), VolumeError> {
-        Err(missing())
+    pub fn snapshot_closed(dir: &Path, to: &Path) -> Result<(), VolumeError> {
+        segment_files::copy(dir, to, |header| Ok(header.to_vec()))
     }
 
     /// Makes volume `id` in the new directory `dir` from a snapshot of volume `source_id`, under the same key: hard
@@ -136,43 +181,90 @@ impl VolumeDevice {
     /// # Errors
     /// As [`VolumeDevice::create`] and [`VolumeDevice::open`].
     pub fn clone_from(
-        _snapshot_dir: &Path,
-        _source_id: &str,
-        _dir: &Path,
-        _id: &str,
-        _key: &VolumeKey,
-        _wrapped_key: &[u8],
+        snapshot_dir: &Path,
+        source_id: &str,
+        dir: &Path,
+        id: &str,
+        key: &VolumeKey,
+        wrapped_key: &[u8],
     ) -> Result<(), VolumeError> {
-        Err(missing())
+        segment_files::copy(snapshot_dir, dir, |header| {
+            clone_header(header, source_id, id, key, wrapped_key, &SystemEntropy)
+        })
     }
 
     /// Deletes a volume or a snapshot (also an unfinished one); succeeds if there is none.
     ///
     /// # Errors
     /// [`VolumeError::InUse`], [`VolumeError::Io`].
-    pub fn remove(_dir: &Path) -> Result<(), VolumeError> {
-        Err(missing())
+    pub fn remove(dir: &Path) -> Result<(), VolumeError> {
+        segment_files::remove(dir)
+    }
+
+    /// Tells the outermost edge of what failed, and the caller what a device says.
+    fn answer(&self, done: Result<(), VolumeError>) -> io::Result<()> {
+        done.map_err(|error| {
+            match &error {
+                VolumeError::Damaged(_) => {
+                    self.authentication_failures.fetch_add(1, Relaxed);
+                    tracing::error!(%error, "the volume is not what was written");
+                }
+                VolumeError::Io { source, .. } => {
+                    tracing::error!(%error, %source, "the host failed the volume")
+                }
+                _ => {}
+            }
+            error.errno()
+        })
     }
 }
 
 impl BlockDevice for VolumeDevice {
     fn size(&self) -> u64 {
-        0
+        self.volume.size()
     }
 
-    fn read(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<()> {
-        Err(missing().errno())
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.answer(self.volume.read(offset, buffer))
     }
 
-    fn write(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
-        Err(missing().errno())
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.volume.pending() > self.options.pending_limit {
+            self.answer(self.volume.commit_down_to(self.options.pending_limit / 2))?;
+        }
+        let longest = self.volume.atomic_write();
+        let (mut offset, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            // Longer ones than an atomic unit are cut at the borders of blocks.
+            let length = (longest - offset as usize % BLOCK).min(rest.len());
+            let (part, after) = rest.split_at(length);
+            self.answer(self.volume.write(offset, part))?;
+            offset += length as u64;
+            rest = after;
+        }
+        if self.volume.pending() > self.options.write_behind {
+            self.worker.wake();
+        }
+        Ok(())
     }
 
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
-        Err(missing().errno())
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.answer(self.volume.discard(offset, length))
     }
 
     fn flush(&self) -> io::Result<()> {
-        Err(missing().errno())
+        let flushed = self.answer(self.volume.flush());
+        self.flushes.fetch_add(1, Relaxed);
+        if self.volume.checkpoint_is_due() {
+            self.worker.wake();
+        }
+        flushed
+    }
+}
+
+impl Drop for VolumeDevice {
+    fn drop(&mut self) {
+        self.volume.lock();
+        self.worker.stop();
     }
 }

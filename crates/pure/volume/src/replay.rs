@@ -1,0 +1,347 @@
+//! Recovery: the last checkpoint, then every whole group after it. A torn tail is cut off; anything else that does not
+//! fit is damage.
+//!
+//! The next group lies right behind the last one or, if it did not fit there, at the beginning of the next segment.
+//! Where an epoch ended, the header says where the next begins and after which group, so that only the last epoch has
+//! an end that must be found. There, the group that comes last may be torn: its blocks are checked. A group that is
+//! authentic *behind* that end means that something before it is gone, for groups are durable one after another.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    VolumeError,
+    buffer::AlignedBuffer,
+    checkpoint::{Checkpoint, SLOT, Slot},
+    group::{self, Group, GroupHead, HEAD},
+    header::Header,
+    keys::{Keyring, Kind},
+    layout::{ALIGN, BLOCK, Entry, Place, Position, height},
+    overlay::Overlay,
+    segments::Segments,
+    volume::read_exact,
+};
+
+/// What recovery found.
+pub(crate) struct Recovered {
+    pub checkpoint: Checkpoint,
+    /// What the log changed since.
+    pub entries: Overlay<Entry>,
+    /// The end of the log.
+    pub position: Position,
+    pub log_bytes: u64,
+    /// The slot that holds the checkpoint.
+    pub slot: usize,
+    /// The epoch of that slot; 0 if there is none.
+    slot_epoch: u32,
+    pub segments: BTreeSet<u32>,
+}
+
+impl Recovered {
+    /// Drops the epochs that no record, group or slot is of.
+    pub fn forget_epochs(&self, header: &mut Header) {
+        let replayed = self.checkpoint.from.epoch;
+        let used: BTreeSet<u32> = self.checkpoint.usage.values().map(|usage| usage.epoch).collect();
+        let needed = |epoch: u32| epoch >= replayed || epoch == self.slot_epoch || used.contains(&epoch);
+        header.epochs.retain(|row| needed(row.start.epoch));
+    }
+}
+
+/// Recovers a volume from its files.
+///
+/// # Errors
+/// [`VolumeError::Damaged`], [`VolumeError::Io`].
+pub(crate) fn recover(
+    segments: &impl Segments,
+    header: &Header,
+    ring: &Keyring,
+) -> Result<Recovered, VolumeError> {
+    let listed = segments.list().map_err(|e| VolumeError::io("list the segments", e))?;
+    let segment_size = header.segment_size;
+    let mut reader = Replay { segments, header, ring, segment_size, window: Window::default() };
+    let listed: BTreeSet<u32> = listed.into_iter().collect();
+
+    let newest = reader.newest_slot()?;
+    let checkpoint = match newest {
+        Some((_, slot)) => reader.checkpoint(&slot)?,
+        None => reader.genesis()?,
+    };
+    if let Some(missing) = checkpoint.usage.keys().find(|segment| !listed.contains(segment)) {
+        return Err(VolumeError::Damaged(format!("segment {missing} is missing")));
+    }
+    let mut recovered = Recovered {
+        position: checkpoint.from,
+        checkpoint,
+        entries: Overlay::default(),
+        log_bytes: 0,
+        slot: newest.map_or(0, |(number, _)| number),
+        slot_epoch: newest.map_or(0, |(_, slot)| slot.epoch),
+        segments: listed,
+    };
+    let durable = newest.map_or(0, |(_, slot)| slot.sequence);
+    reader.follow(&mut recovered, durable)?;
+    Ok(recovered)
+}
+
+struct Replay<'a, S> {
+    segments: &'a S,
+    header: &'a Header,
+    ring: &'a Keyring,
+    segment_size: u32,
+    window: Window,
+}
+
+impl<S: Segments> Replay<'_, S> {
+    fn newest_slot(&self) -> Result<Option<(usize, Slot)>, VolumeError> {
+        let bytes = match self.segments.read_checkpoint() {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(VolumeError::io("read the checkpoint", e)),
+        };
+        let mut newest: Option<(usize, Slot)> = None;
+        for (number, bytes) in bytes.chunks(SLOT).take(2).enumerate() {
+            if let Some(slot) = Slot::open(self.ring, self.header.last_epoch(), bytes)?
+                && newest.is_none_or(|(_, other)| slot.sequence > other.sequence)
+            {
+                newest = Some((number, slot));
+            }
+        }
+        Ok(newest)
+    }
+
+    fn checkpoint(&mut self, slot: &Slot) -> Result<Checkpoint, VolumeError> {
+        let group = self.group_at(slot.place)?.filter(|group| {
+            group.head.sequence == slot.sequence
+                && group.head.descriptor == slot.descriptor
+                && group.tag == slot.tag
+        });
+        let checkpoint = group.and_then(|group| group.body.checkpoint);
+        let fits = checkpoint.filter(|checkpoint| checkpoint.height == height(self.header.blocks));
+        fits.ok_or_else(|| VolumeError::Damaged("the group of the checkpoint is not authentic".into()))
+    }
+
+    /// The state of a volume that never had a checkpoint.
+    fn genesis(&self) -> Result<Checkpoint, VolumeError> {
+        if self.header.epochs.first().is_some_and(|first| first.start.sequence != 0) {
+            return Err(VolumeError::Damaged("no slot of the checkpoint is authentic".into()));
+        }
+        Ok(Checkpoint {
+            from: self.header.genesis(),
+            root: None,
+            height: height(self.header.blocks),
+            live_blocks: 0,
+            usage: Default::default(),
+        })
+    }
+
+    /// Replays the log from the checkpoint to its end.
+    fn follow(&mut self, recovered: &mut Recovered, durable: u64) -> Result<(), VolumeError> {
+        // The group that was read last, and the position before it: entered once it is known to be whole.
+        let mut last: Option<(Position, Group)> = None;
+        let mut position = recovered.position;
+        loop {
+            let next = self.header.epoch_after(position.epoch);
+            if let Some(row) = next.filter(|row| row.start.sequence <= position.sequence) {
+                check_link(&position, &row.start)?;
+                enter(recovered, last.take(), self.header.blocks)?;
+                position = row.start;
+                continue;
+            }
+            if let Some(end) = self.header.end.filter(|_| next.is_none())
+                && end.sequence <= position.sequence
+            {
+                check_link(&position, &end)?;
+                enter(recovered, last.take(), self.header.blocks)?;
+                break;
+            }
+            match self.next_group(&position)? {
+                Some(group) => {
+                    enter(recovered, last.take(), self.header.blocks)?;
+                    let after = after(&group);
+                    last = Some((position, group));
+                    position = after;
+                }
+                None if next.is_some() || self.header.end.is_some() => {
+                    return Err(missing(position.sequence + 1));
+                }
+                None => break,
+            }
+        }
+        if let Some((before, group)) = last.take() {
+            if self.is_whole(&group)? {
+                enter(recovered, Some((before, group)), self.header.blocks)?;
+            } else if group.head.sequence <= durable {
+                return Err(VolumeError::Damaged(format!("group {} is not authentic", group.head.sequence)));
+            } else {
+                position = before;
+            }
+        }
+        if position.sequence < durable {
+            return Err(missing(position.sequence + 1));
+        }
+        recovered.position = position;
+        self.look_behind(&position, &recovered.segments)
+    }
+
+    /// The group that follows a position in the same epoch.
+    fn next_group(&mut self, position: &Position) -> Result<Option<Group>, VolumeError> {
+        let Position { epoch, place, .. } = *position;
+        if epoch == 0 {
+            return Ok(None);
+        }
+        for place in [place, Place { segment: place.segment.saturating_add(1), offset: 0 }] {
+            let Some(group) = self.group_at(place)? else { continue };
+            if group.head.epoch != epoch || group.head.sequence != position.sequence + 1 {
+                continue;
+            }
+            if group.body.chain != position.chain {
+                return Err(VolumeError::Damaged(format!(
+                    "group {} does not follow the one before",
+                    group.head.sequence
+                )));
+            }
+            return Ok(Some(group));
+        }
+        Ok(None)
+    }
+
+    /// The authentic group at a place.
+    fn group_at(&mut self, place: Place) -> Result<Option<Group>, VolumeError> {
+        let Some(bytes) = self.window.bytes(self.segments, place, ALIGN)? else { return Ok(None) };
+        let Some(head) = GroupHead::parse(&bytes[..HEAD], place.offset, self.segment_size) else {
+            return Ok(None);
+        };
+        if head.epoch > self.header.last_epoch() {
+            return Err(VolumeError::Damaged("the log is newer than the header".into()));
+        }
+        let descriptor = self.window.bytes(self.segments, place, head.descriptor as usize)?;
+        let Some(mut descriptor) = descriptor.map(<[u8]>::to_vec) else { return Ok(None) };
+        match group::open(self.ring, &head, place, &mut descriptor) {
+            Ok((tag, body)) => Ok(Some(Group { head, place, tag, body: body? })),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether every block of a group is authentic.
+    fn is_whole(&mut self, group: &Group) -> Result<bool, VolumeError> {
+        let mut plain = zeroize::Zeroizing::new([0; BLOCK]);
+        let mut sealed = AlignedBuffer::new(BLOCK);
+        for (id, Entry { place, tag, .. }) in group.entries() {
+            match read_exact(self.segments, place.segment, place.offset, &mut sealed) {
+                Ok(()) => {}
+                Err(VolumeError::Damaged(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            if self.ring.open_record(&id, &tag, &sealed, &mut *plain).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes sure that no group of the log lies behind its end.
+    fn look_behind(&mut self, end: &Position, listed: &BTreeSet<u32>) -> Result<(), VolumeError> {
+        // A torn group may stand in one of these two places.
+        let torn = [end.place, Place { segment: end.place.segment.saturating_add(1), offset: 0 }];
+        for &segment in listed.range(end.place.segment..) {
+            let mut place = Place { segment, offset: 0 };
+            if segment == end.place.segment {
+                place.offset = end.place.offset;
+            }
+            while place.offset < self.segment_size {
+                if self.window.bytes(self.segments, place, ALIGN)?.is_none() {
+                    break;
+                }
+                if let Some(group) = self.group_at(place)? {
+                    let sequence = group.head.sequence;
+                    let is_torn = torn.contains(&place) && sequence == end.sequence + 1;
+                    if sequence > end.sequence && !is_torn {
+                        return Err(missing(end.sequence + 1));
+                    }
+                }
+                place.offset += ALIGN as u32;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Enters a group that is known to be whole.
+fn enter(
+    recovered: &mut Recovered,
+    group: Option<(Position, Group)>,
+    blocks: u64,
+) -> Result<(), VolumeError> {
+    let Some((_, group)) = group else { return Ok(()) };
+    recovered.log_bytes += group.head.length();
+    for hole in &group.body.holes {
+        recovered.entries.clear(hole.clone());
+    }
+    for (id, entry) in group.entries() {
+        if id.kind == Kind::Data {
+            if id.index >= blocks {
+                return Err(VolumeError::Damaged(format!("block {} lies outside the volume", id.index)));
+            }
+            recovered.entries.set(id.index, entry);
+        }
+    }
+    Ok(())
+}
+
+/// The position behind a group.
+fn after(group: &Group) -> Position {
+    let offset = group.place.offset + group.head.length() as u32;
+    let place = Place { offset, ..group.place };
+    Position { epoch: group.head.epoch, place, sequence: group.head.sequence, chain: group.tag }
+}
+
+/// Checks that the log reached exactly the group that the header names.
+fn check_link(position: &Position, stated: &Position) -> Result<(), VolumeError> {
+    let same = position.sequence == stated.sequence && position.chain == stated.chain;
+    let sequence = stated.sequence;
+    same.then_some(())
+        .ok_or_else(|| VolumeError::Damaged(format!("group {sequence} is not the one that the header names")))
+}
+
+fn missing(sequence: u64) -> VolumeError {
+    VolumeError::Damaged(format!("group {sequence} is missing or not authentic"))
+}
+
+/// A piece of a segment, read ahead.
+#[derive(Default)]
+struct Window {
+    segment: u32,
+    offset: u32,
+    length: usize,
+    buffer: Option<AlignedBuffer>,
+}
+
+impl Window {
+    /// Bytes read at once.
+    const AHEAD: usize = 1 << 20;
+
+    /// `length` bytes at a place; `None` if the segment ends before, or is not there.
+    fn bytes(
+        &mut self,
+        segments: &impl Segments,
+        place: Place,
+        length: usize,
+    ) -> Result<Option<&[u8]>, VolumeError> {
+        let inside = self.segment == place.segment
+            && place.offset >= self.offset
+            && (place.offset - self.offset) as usize + length <= self.length;
+        if !inside {
+            self.length = 0;
+            let buffer = self.buffer.get_or_insert_with(|| AlignedBuffer::new(0));
+            let space = buffer.resize(length.max(Self::AHEAD));
+            self.length = match segments.read(place.segment, place.offset, space) {
+                Ok(read) => read,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
+                Err(e) => return Err(VolumeError::io(format!("read segment {}", place.segment), e)),
+            };
+            (self.segment, self.offset) = (place.segment, place.offset);
+        }
+        let from = (place.offset - self.offset) as usize;
+        let buffer = self.buffer.as_ref().filter(|_| from + length <= self.length);
+        Ok(buffer.map(|buffer| &buffer[from..from + length]))
+    }
+}

@@ -1,0 +1,99 @@
+//! The thread that writes ahead of a flush and takes the checkpoints.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use volume::{Volume, VolumeError};
+
+use crate::segment_files::SegmentFiles;
+
+/// What the thread was asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    work: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+/// Owns the thread; ends it at the latest when it is dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    signal: Arc<Signal>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    pub fn start(volume: Arc<Volume<SegmentFiles>>, write_behind: usize) -> io::Result<Self> {
+        let signal = Arc::new(Signal::default());
+        let heard = signal.clone();
+        let thread = thread::Builder::new().name("volume".into()).spawn(move || {
+            while heard.wait() {
+                if let Err(error) = work(&volume, write_behind) {
+                    // The next flush meets the same error and reports it to who waits for it.
+                    tracing::warn!(%error, "could not write ahead");
+                }
+            }
+        })?;
+        Ok(Self { signal, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// There may be something to do.
+    pub fn wake(&self) {
+        let mut asked = self.signal.lock();
+        if !asked.work {
+            asked.work = true;
+            self.signal.changed.notify_one();
+        }
+    }
+
+    /// Ends the thread, and waits for it.
+    pub fn stop(&self) {
+        self.signal.lock().stop = true;
+        self.signal.changed.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the worker of the volume panicked");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work; false when it is time to stop.
+    fn wait(&self) -> bool {
+        let asked = self.lock();
+        let waited = self.changed.wait_while(asked, |asked| !asked.work && !asked.stop);
+        let mut asked = waited.unwrap_or_else(PoisonError::into_inner);
+        asked.work = false;
+        !asked.stop
+    }
+}
+
+fn work(volume: &Volume<SegmentFiles>, write_behind: usize) -> Result<(), VolumeError> {
+    if volume.pending() > write_behind {
+        volume.commit_down_to(write_behind / 2)?;
+    }
+    if volume.checkpoint_is_due() {
+        volume.checkpoint()?;
+    }
+    Ok(())
+}
