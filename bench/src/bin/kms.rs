@@ -15,6 +15,7 @@ use std::{
 };
 
 use bench::{
+    Failure,
     client::{Client, Identity, Load, load},
     figures::{median, percentile},
 };
@@ -42,8 +43,6 @@ struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The server under test; stopped and its home removed when dropped.
 struct Served {
@@ -139,7 +138,7 @@ async fn start(binary: &Path) -> Result<Served, Failure> {
     let secret_path = secret_file.to_string_lossy().into_owned();
     let initialized = run(&[
         "init",
-        "--account",
+        "--account-id",
         "111122223333",
         "--region",
         "us-west-2",
