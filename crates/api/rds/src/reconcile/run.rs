@@ -33,6 +33,12 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
+/// Until told to stop. An error means that whoever could have told is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard in the answer must not live into what is awaited next.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 impl Rds {
     /// Keeps every cluster as its record wants it, until told to stop. Instances that run are adopted, and go on running
     /// when this ends.
@@ -45,8 +51,7 @@ impl Rds {
         self.adopt().await;
         loop {
             tokio::select! {
-                // An error means that whoever could have told is gone.
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 () = self.any_due.notified() => {
                     let tended: HashSet<_> = tasks.values().cloned().collect();
                     for id in self.take_due() {
