@@ -1,8 +1,11 @@
 //! The KMS API through a real pipeline: real store, custody and trail, a directory in memory, a clock that tests turn.
 
 mod aliases;
+mod authorization;
 mod cryptography;
+mod grants;
 mod keys;
+mod policies;
 mod rotation;
 mod states;
 mod world;
