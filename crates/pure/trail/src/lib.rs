@@ -10,4 +10,4 @@ pub use record::{
     EVENT_VERSION, EventType, Record, Resource, ServiceEvent, UserIdentity, lower_camel, lower_camel_members,
     written_date,
 };
-pub use why::{Purpose, Uses, uses};
+pub use why::{KeyUses, Purpose, Uses};
