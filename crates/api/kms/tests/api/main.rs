@@ -3,9 +3,12 @@
 mod aliases;
 mod authorization;
 mod cryptography;
+mod durability;
 mod grants;
 mod keys;
 mod policies;
+mod records;
 mod rotation;
 mod states;
+mod table;
 mod world;

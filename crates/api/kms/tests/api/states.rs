@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{OWNER, World, expect, refusal, root, user};
 
 /// What each state does to an operation.
-enum Cell {
+pub enum Cell {
     Works,
     Disabled,
     Pending,
@@ -14,42 +14,43 @@ enum Cell {
 
 use Cell::{Disabled, NotPending, Pending, Works};
 
+/// Enabled, disabled, pending deletion.
+pub const ROWS: [(&str, [Cell; 3]); 29] = [
+    ("CancelKeyDeletion", [NotPending, NotPending, Works]),
+    ("CreateAlias", [Works, Works, Pending]),
+    ("CreateGrant", [Works, Disabled, Pending]),
+    ("Decrypt", [Works, Disabled, Pending]),
+    ("DeleteAlias", [Works, Works, Works]),
+    ("DescribeKey", [Works, Works, Works]),
+    ("DisableKey", [Works, Works, Pending]),
+    ("DisableKeyRotation", [Works, Disabled, Pending]),
+    ("EnableKey", [Works, Works, Pending]),
+    ("EnableKeyRotation", [Works, Disabled, Pending]),
+    ("Encrypt", [Works, Disabled, Pending]),
+    ("GenerateDataKey", [Works, Disabled, Pending]),
+    ("GenerateDataKeyWithoutPlaintext", [Works, Disabled, Pending]),
+    ("GetKeyPolicy", [Works, Works, Works]),
+    ("GetKeyRotationStatus", [Works, Works, Works]),
+    ("ListAliases", [Works, Works, Works]),
+    ("ListGrants", [Works, Works, Works]),
+    ("ListKeyPolicies", [Works, Works, Works]),
+    ("ListKeyRotations", [Works, Works, Works]),
+    ("ListResourceTags", [Works, Works, Works]),
+    ("PutKeyPolicy", [Works, Works, Works]),
+    ("ReEncrypt", [Works, Disabled, Pending]),
+    ("RetireGrant", [Works, Works, Works]),
+    ("RevokeGrant", [Works, Works, Works]),
+    ("RotateKeyOnDemand", [Works, Disabled, Pending]),
+    ("ScheduleKeyDeletion", [Works, Works, Pending]),
+    ("TagResource", [Works, Works, Pending]),
+    ("UntagResource", [Works, Works, Pending]),
+    ("UpdateKeyDescription", [Works, Works, Pending]),
+];
+
 #[tokio::test]
 async fn every_operation_does_in_every_state_what_the_table_says() {
-    // Enabled, disabled, pending deletion.
-    let rows: [(&str, [Cell; 3]); 29] = [
-        ("CancelKeyDeletion", [NotPending, NotPending, Works]),
-        ("CreateAlias", [Works, Works, Pending]),
-        ("CreateGrant", [Works, Disabled, Pending]),
-        ("Decrypt", [Works, Disabled, Pending]),
-        ("DeleteAlias", [Works, Works, Works]),
-        ("DescribeKey", [Works, Works, Works]),
-        ("DisableKey", [Works, Works, Pending]),
-        ("DisableKeyRotation", [Works, Disabled, Pending]),
-        ("EnableKey", [Works, Works, Pending]),
-        ("EnableKeyRotation", [Works, Disabled, Pending]),
-        ("Encrypt", [Works, Disabled, Pending]),
-        ("GenerateDataKey", [Works, Disabled, Pending]),
-        ("GenerateDataKeyWithoutPlaintext", [Works, Disabled, Pending]),
-        ("GetKeyPolicy", [Works, Works, Works]),
-        ("GetKeyRotationStatus", [Works, Works, Works]),
-        ("ListAliases", [Works, Works, Works]),
-        ("ListGrants", [Works, Works, Works]),
-        ("ListKeyPolicies", [Works, Works, Works]),
-        ("ListKeyRotations", [Works, Works, Works]),
-        ("ListResourceTags", [Works, Works, Works]),
-        ("PutKeyPolicy", [Works, Works, Works]),
-        ("ReEncrypt", [Works, Disabled, Pending]),
-        ("RetireGrant", [Works, Works, Works]),
-        ("RevokeGrant", [Works, Works, Works]),
-        ("RotateKeyOnDemand", [Works, Disabled, Pending]),
-        ("ScheduleKeyDeletion", [Works, Works, Pending]),
-        ("TagResource", [Works, Works, Pending]),
-        ("UntagResource", [Works, Works, Pending]),
-        ("UpdateKeyDescription", [Works, Works, Pending]),
-    ];
     let world = World::new().await;
-    for (operation, cells) in rows {
+    for (operation, cells) in ROWS {
         for (state, cell) in ["Enabled", "Disabled", "PendingDeletion"].into_iter().zip(cells) {
             let (key, input) = prepared(&world, operation, state).await;
             let answer = world.call(&root(OWNER), operation, input).await;
@@ -68,7 +69,7 @@ async fn every_operation_does_in_every_state_what_the_table_says() {
 }
 
 /// A key in a state with an alias, a grant and a ciphertext of its own, and the input of an operation on it.
-async fn prepared(world: &World, operation: &str, state: &str) -> (String, Value) {
+pub async fn prepared(world: &World, operation: &str, state: &str) -> (String, Value) {
     let root = root(OWNER);
     let key = world.key().await;
     let alias = format!("alias/{}", key.rsplit('/').next().unwrap());

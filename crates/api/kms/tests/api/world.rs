@@ -141,6 +141,11 @@ impl World {
         Self::open(dir, START).await
     }
 
+    /// A world on what another one left on disk.
+    pub async fn at(dir: tempfile::TempDir) -> Self {
+        Self::open(dir, START).await
+    }
+
     async fn open(dir: tempfile::TempDir, now: i64) -> Self {
         let clock = Arc::new(ManualClock(AtomicI64::new(now)));
         let principals = Arc::new(Principals::default());
