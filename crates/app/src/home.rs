@@ -87,6 +87,11 @@ impl Home {
         self.run().join("serve.pid")
     }
 
+    /// The accounts that the running server knows, one a line.
+    pub fn served_accounts(&self) -> PathBuf {
+        self.run().join("accounts")
+    }
+
     /// Makes the directories; only their owner may enter.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ const KMS_PERIOD: Duration = Duration::from_secs(30);
 /// Every service of a running server, and its workers.
 pub struct Services {
     endpoint: Arc<Endpoint>,
+    iam: Arc<Iam>,
     store: Store,
     trail: Arc<Trail>,
     workers: JoinSet<()>,
@@ -69,7 +70,7 @@ impl Services {
         let rds = cluster_service(home, config, &store, keys, &custody, &clock).await?;
 
         let mut router = Router::default();
-        api_iam::operations(&mut router, iam);
+        api_iam::operations(&mut router, Arc::clone(&iam));
         api_kms::operations(&mut router, Arc::clone(&kms));
         api_rds::operations(&mut router, Arc::clone(&rds));
         api_trail::operations(&mut router, Arc::clone(&trail));
@@ -81,12 +82,17 @@ impl Services {
         let changes = kms.changes();
         workers.spawn(key_changes(changes, Arc::clone(&rds), stopping.clone()));
         workers.spawn(async move { rds.run(stopping).await });
-        Ok(Self { endpoint, store, trail, workers, stop })
+        Ok(Self { endpoint, iam, store, trail, workers, stop })
     }
 
     /// What the listener serves.
     pub fn endpoint(&self) -> Arc<Endpoint> {
         Arc::clone(&self.endpoint)
+    }
+
+    /// Accounts and users; `reload` takes in an account that was made beside this process.
+    pub fn iam(&self) -> &Iam {
+        &self.iam
     }
 
     /// Ends the workers and closes the state. Databases keep running.

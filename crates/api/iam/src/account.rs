@@ -14,6 +14,13 @@ pub struct NewKey {
     pub secret: Arc<Secret>,
 }
 
+impl NewKey {
+    /// A new key, not yet anybody's.
+    pub fn generate() -> Self {
+        Self { access_key_id: names::access_key_id(), secret: Arc::new(names::secret_access_key()) }
+    }
+}
+
 /// Why an account cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
@@ -39,7 +46,16 @@ impl Iam {
         account: AccountId,
         root_key: Option<(String, Secret)>,
     ) -> Result<NewKey, CreateError> {
-        let (id, secret) = root_key.unwrap_or_else(|| (names::access_key_id(), names::secret_access_key()));
+        let key = root_key.map(|(access_key_id, secret)| NewKey { access_key_id, secret: Arc::new(secret) });
+        self.create_account_with(account, key.unwrap_or_else(NewKey::generate)).await
+    }
+
+    /// Makes an account whose root user has this access key.
+    ///
+    /// # Errors
+    /// As [`Iam::create_account`].
+    pub async fn create_account_with(&self, account: AccountId, key: NewKey) -> Result<NewKey, CreateError> {
+        let NewKey { access_key_id: id, secret } = key;
         if !(16..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(CreateError::BadKeyId);
         }
@@ -55,7 +71,6 @@ impl Iam {
             return Err(CreateError::KeyExists(id));
         }
         let created = self.clock.now();
-        let secret = Arc::new(secret);
         change.put_account(&account, created).await?;
         let key = AccessKey {
             id: id.clone(),

@@ -45,6 +45,21 @@ pub(crate) struct Entries {
     keys: HashMap<String, Arc<AccessKey>>,
 }
 
+impl Entries {
+    async fn read(store: &Store, custody: &Custody) -> Result<Self, LoadError> {
+        let pool = store.read();
+        let accounts = rows::accounts(pool).await?.into_iter().collect();
+        let mut entries = Self { accounts, ..Self::default() };
+        for user in rows::entities::<User>(pool).await? {
+            entries.users.put(Arc::new(user));
+        }
+        for key in rows::access_keys(pool, custody).await? {
+            entries.keys.insert(key.id.clone(), Arc::new(key));
+        }
+        Ok(entries)
+    }
+}
+
 /// Entities of one kind, by name and by id.
 pub(crate) struct Table<T> {
     by_name: BTreeMap<(AccountId, String), Arc<T>>,
@@ -117,17 +132,19 @@ impl Iam {
         custody: Arc<Custody>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, LoadError> {
-        let pool = store.read();
-        let mut entries =
-            Entries { accounts: rows::accounts(pool).await?.into_iter().collect(), ..Entries::default() };
-        for user in rows::entities::<User>(pool).await? {
-            entries.users.put(Arc::new(user));
-        }
-        for key in rows::access_keys(pool, &custody).await? {
-            entries.keys.insert(key.id.clone(), Arc::new(key));
-        }
-        let entries = RwLock::new(entries);
+        let entries = RwLock::new(Entries::read(&store, &custody).await?);
         Ok(Arc::new(Self { custody, clock, store, entries, changing: tokio::sync::Mutex::default() }))
+    }
+
+    /// Takes in what another process has written to the store: an account that was made beside a running server.
+    ///
+    /// # Errors
+    /// [`LoadError`]; what was known before stays.
+    pub async fn reload(&self) -> Result<(), LoadError> {
+        let _turn = self.changing.lock().await;
+        let entries = Entries::read(&self.store, &self.custody).await?;
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = entries;
+        Ok(())
     }
 
     /// The accounts there are, in order.

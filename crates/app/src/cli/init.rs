@@ -136,7 +136,7 @@ async fn administrator(
     Ok(made)
 }
 
-fn random_account() -> AccountId {
+pub(super) fn random_account() -> AccountId {
     let mut bytes = [0; 8];
     envelope::SystemEntropy.fill(&mut bytes);
     // Without a leading zero, which spreadsheets and shells lose.

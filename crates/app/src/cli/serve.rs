@@ -55,25 +55,40 @@ async fn serve(
     // Watched from here on, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let services = Services::start(home, config, custody).await?;
     let server = front::Server::bind(config.listen, tls).await?;
     let url = config.endpoint(server.address()?);
     write_private(&home.pid(), format!("{}\n", std::process::id()).as_bytes())?;
     write_private(&home.endpoint(), format!("{url}\n").as_bytes())?;
+    tell_accounts(home, &services)?;
     tracing::info!(endpoint = %url, home = %home.path().display(), "serving");
 
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let listener = tokio::spawn(server.run(services.endpoint(), stopping));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // `strongroom account create` has made an account in the state of this server.
+            _ = hangup.recv() => match services.iam().reload().await {
+                Ok(()) => tell_accounts(home, &services)?,
+                Err(error) => tracing::error!(%error, "accounts were not loaded again"),
+            },
+        }
     }
     tracing::info!("stopping; databases keep running");
     stop.send_replace(true);
     listener.await?;
     services.stop().await;
-    for file in [home.endpoint(), home.pid()] {
+    for file in [home.endpoint(), home.pid(), home.served_accounts()] {
         let _ = fs::remove_file(file);
     }
     Ok(())
+}
+
+/// Tells other commands which accounts are served now.
+fn tell_accounts(home: &Home, services: &Services) -> Result<(), Failure> {
+    let accounts: String = services.iam().accounts().iter().map(|account| format!("{account}\n")).collect();
+    Ok(write_private(&home.served_accounts(), accounts.as_bytes())?)
 }
