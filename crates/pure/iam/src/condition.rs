@@ -109,6 +109,10 @@ impl Condition {
             let absent = sent.is_none();
             return self.values.iter().any(|wanted| matches!(wanted, Wanted::Bool(null) if *null == absent));
         }
+        let unresolved = |wanted: &Wanted| matches!(wanted, Wanted::Text(text) if !text.resolves(context));
+        if self.values.iter().any(unresolved) {
+            return false;
+        }
         let Some(sent) = sent else {
             return match self.set {
                 _ if self.if_exists => true,
@@ -261,6 +265,7 @@ mod tests {
             ("StringEquals", json!(["b", "a"]), "a", true),
             ("StringEquals", json!("${aws:username}"), "dba", true),
             ("StringEquals", json!("${aws:nothing}"), "dba", false),
+            ("StringNotEquals", json!("${aws:nothing}"), "dba", false),
             ("StringEquals", json!("${aws:nothing, 'dba'}"), "dba", true),
             ("StringNotEquals", json!(["a", "b"]), "a", false),
             ("StringNotEquals", json!(["a", "b"]), "c", true),

@@ -240,7 +240,8 @@ impl Statement {
         let (actions, resources) = (self.actions.as_ref()?, self.resources.as_ref()?);
         let named = self.named(request, kind)?;
         let action = request.action.to_ascii_lowercase();
-        let fits = actions.holds(|pattern| pattern.matches(&action))
+        let fits = resources.list().iter().all(|template| template.resolves(request.context))
+            && actions.holds(|pattern| pattern.matches(&action))
             && resources.holds(|template| resource_fits(template, request, kind))
             && self.conditions.iter().all(|condition| condition.holds(request.context));
         fits.then_some(named)

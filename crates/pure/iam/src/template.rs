@@ -38,6 +38,14 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Whether every variable has a value or a default. A statement with one that has neither matches nothing.
+    pub(crate) fn resolves(&self, context: &Context) -> bool {
+        self.0.iter().all(|part| match part {
+            Part::Variable { key, default } => value(key, default.as_ref(), context).is_some(),
+            Part::Text(_) | Part::Literal(_) => true,
+        })
+    }
+
     /// The text with its variables filled in; `None` if one has no value.
     pub(crate) fn fill(&self, context: &Context) -> Option<String> {
         let mut text = String::new();

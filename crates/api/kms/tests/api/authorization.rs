@@ -386,7 +386,7 @@ async fn another_account_needs_both_sides_and_learns_nothing_otherwise() {
         let told = refusal(encrypt(&world, &dba, &key).await);
         let own_side = "on this resource because no identity-based policy allows the kms:Encrypt action";
         assert!(told.1.ends_with(own_side), "{told:?}");
-        world.give(&dba, &[everything.clone()]);
+        world.give(&dba, std::slice::from_ref(&everything));
         encrypt(&world, &dba, &key).await.unwrap();
     }
     world

@@ -65,10 +65,10 @@ async fn policies_that_are_none_or_name_nobody_are_refused_and_change_nothing() 
         let made = world.call(&root, "CreateKey", json!({"Policy": policy})).await;
         assert_eq!(refusal(made), refused, "{policy}");
     }
-    let long = key_policy(json!([])).replace("2012", &format!("{}2012", " ".repeat(1)));
+    let no_version = key_policy(json!([])).replace("2012", " 2012");
     let padded = format!("{}{}", key_policy(json!([])), " ".repeat(32_768));
     assert_eq!(code(put(&world, &root, &key, &padded).await), "LimitExceededException");
-    assert_eq!(code(put(&world, &root, &key, &long).await), "MalformedPolicyDocumentException", "a version");
+    assert_eq!(code(put(&world, &root, &key, &no_version).await), "MalformedPolicyDocumentException");
     assert_eq!(code(put(&world, &root, &key, "").await), "ValidationException");
     assert_eq!(
         code(put(&world, &root, &key, "{\"Id\":\"\u{3b1}\"}").await),
