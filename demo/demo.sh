@@ -9,11 +9,13 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 repository=$PWD
-export PATH=$repository/target/release:$repository/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH=${STRONGROOM_BIN_DIR:-$repository/target/release}:$repository/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin
 work=$(mktemp -d /var/tmp/strongroom-demo.XXXXXX)
 export STRONGROOM_HOME=$work/home
 # Any free port, so that a server that runs already is not in the way.
 export STRONGROOM_LISTEN=127.0.0.1:0
+# The user's own settings of the AWS CLI stay out of it, and as they are.
+export AWS_CONFIG_FILE=$work/aws-config
 unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_ENDPOINT_URL
 cd "$work"
 
@@ -119,18 +121,21 @@ run 'psql --quiet -c CHECKPOINT'
 run 'sync; du -sh "$STRONGROOM_HOME"/* | sed "s|$STRONGROOM_HOME/||"'
 note "Every file of volume, state, trail and everything else, searched for $marker:"
 refused "grep --recursive --text --files-with-matches $marker \"\$STRONGROOM_HOME\""
-note 'None. That the search works is seen where the volume is open, in the mount namespace of its own process:'
-instance=$(pgrep -f "instance --dir $STRONGROOM_HOME" | head -n 1)
-run "nsenter --target $instance --mount grep --recursive --text --files-with-matches $marker \"\$STRONGROOM_HOME/instances\" | head -n 3"
+note 'None. That the search works is seen where the volume is open: in the mount namespace of the instance.'
+instance=$(pgrep -f "instance --dir $STRONGROOM_HOME")
+database=$(basename "$STRONGROOM_HOME"/instances/db-*)
+run "nsenter --target $instance --mount \\
+    grep --recursive --text --files-with-matches $marker /run/strongroom/$database/mount | sed -n 1,3p"
 segment=$(find "$STRONGROOM_HOME"/volumes -type f -path '*segments*' | sort | head -n 1)
 note "A sealed segment, from its middle (${segment#"$STRONGROOM_HOME"/}):"
-run "xxd -s 1M -l 160 ${segment/$STRONGROOM_HOME/\$STRONGROOM_HOME}"
+run "xxd -s 1048576 -l 160 ${segment/$STRONGROOM_HOME/\$STRONGROOM_HOME}"
 note 'Sealed bytes do not compress:'
 run "head -c 8M ${segment/$STRONGROOM_HOME/\$STRONGROOM_HOME} | gzip | wc -c"
 
 step '6. Who used the key, when, for which database'
 run 'export AWS_PROFILE=default'
 arn=$(aws kms describe-key --key-id alias/orders --query KeyMetadata.Arn --output text)
+run 'aws configure set cli_timestamp_format iso8601'
 run "aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=$arn \\
     --query 'Events[].[EventTime,EventName,Username]' --output text"
 note 'The whole record of the last use of the key:'
