@@ -15,6 +15,7 @@ mod encrypt;
 mod generate_data_key;
 mod generate_data_key_without_plaintext;
 mod generate_random;
+mod get_key_last_usage;
 mod get_key_policy;
 mod get_key_rotation_status;
 mod list_aliases;
@@ -66,6 +67,7 @@ pub fn operations(router: &mut Router, kms: Arc<Kms>) {
         generate_data_key::GenerateDataKey,
         generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
         generate_random::GenerateRandom,
+        get_key_last_usage::GetKeyLastUsage,
         get_key_policy::GetKeyPolicy,
         get_key_rotation_status::GetKeyRotationStatus,
         list_aliases::ListAliases,

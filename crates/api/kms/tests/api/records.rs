@@ -246,3 +246,23 @@ async fn no_plaintext_ciphertext_or_token_is_ever_written() {
     assert_absent(&bytes, &decode(&random["Plaintext"]), "the random bytes");
     assert_absent(&bytes, token.as_bytes(), "the token");
 }
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_what_the_trail_has() {
+    let world = World::new().await;
+    let root = root(OWNER);
+    let key = world.key().await;
+    let last = || world.call(&root, "GetKeyLastUsage", json!({"KeyId": key}));
+    let unused = last().await.unwrap();
+    assert_eq!((&unused["KeyLastUsage"], &unused["KeyId"]), (&json!({}), &json!(key)));
+    world.call(&root, "Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})).await.unwrap();
+    let used = world.last_record(OWNER).await;
+    world.call(&root, "DisableKey", json!({"KeyId": key})).await.unwrap();
+    world.call(&root, "Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})).await.unwrap_err();
+    let told = last().await.unwrap();
+    assert_eq!(
+        told["KeyLastUsage"],
+        json!({"Operation": "Encrypt", "Timestamp": used.event_time, "CloudTrailEventId": used.event_id,
+               "KmsRequestId": used.request_id})
+    );
+}

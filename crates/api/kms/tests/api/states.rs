@@ -15,7 +15,7 @@ pub enum Cell {
 use Cell::{Disabled, NotPending, Pending, Works};
 
 /// Enabled, disabled, pending deletion.
-pub const ROWS: [(&str, [Cell; 3]); 29] = [
+pub const ROWS: [(&str, [Cell; 3]); 30] = [
     ("CancelKeyDeletion", [NotPending, NotPending, Works]),
     ("CreateAlias", [Works, Works, Pending]),
     ("CreateGrant", [Works, Disabled, Pending]),
@@ -29,6 +29,7 @@ pub const ROWS: [(&str, [Cell; 3]); 29] = [
     ("Encrypt", [Works, Disabled, Pending]),
     ("GenerateDataKey", [Works, Disabled, Pending]),
     ("GenerateDataKeyWithoutPlaintext", [Works, Disabled, Pending]),
+    ("GetKeyLastUsage", [Works, Works, Works]),
     ("GetKeyPolicy", [Works, Works, Works]),
     ("GetKeyRotationStatus", [Works, Works, Works]),
     ("ListAliases", [Works, Works, Works]),

@@ -26,7 +26,7 @@ enum On {
 use On::{AnyKey, Grant, OwnKey, Star};
 
 /// Operation, what it acts on, whether it only reads.
-const ROWS: [(&str, On, bool); 34] = [
+const ROWS: [(&str, On, bool); 35] = [
     ("CancelKeyDeletion", OwnKey, false),
     ("CreateAlias", OwnKey, false),
     ("CreateGrant", AnyKey, false),
@@ -42,6 +42,7 @@ const ROWS: [(&str, On, bool); 34] = [
     ("GenerateDataKey", AnyKey, true),
     ("GenerateDataKeyWithoutPlaintext", AnyKey, true),
     ("GenerateRandom", Star, true),
+    ("GetKeyLastUsage", OwnKey, true),
     ("GetKeyPolicy", OwnKey, true),
     ("GetKeyRotationStatus", AnyKey, true),
     ("ListAliases", Star, true),
