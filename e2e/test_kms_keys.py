@@ -1,5 +1,6 @@
 """Customer managed keys: C1 to C13, S4 and S11 of the coverage table."""
 
+import base64
 import datetime
 
 import pytest
@@ -209,7 +210,9 @@ def test_s11_the_stock_command_line_manages_and_uses_keys(root, name, tmp_path):
     plain.write_bytes(b"from the command line")
     context = ["--encryption-context", "purpose=cli"]
     blob = root.aws("kms", "encrypt", "--key-id", alias, "--plaintext", f"fileb://{plain}", *context)["CiphertextBlob"]
-    opened = root.aws("kms", "decrypt", "--ciphertext-blob", blob, *context)
+    sealed = tmp_path / "sealed"
+    sealed.write_bytes(base64.b64decode(blob))
+    opened = root.aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{sealed}", *context)
     assert opened["KeyId"].endswith(key)
     assert root.aws("kms", "generate-data-key", "--key-id", alias, "--key-spec", "AES_256")["Plaintext"]
     assert root.aws("kms", "get-key-rotation-status", "--key-id", key)["KeyRotationEnabled"] is False

@@ -174,7 +174,7 @@ def test_operations_of_aws_that_are_not_served_say_so(root):
 
 
 @pytest.mark.parametrize("operation", sorted(served()), ids="-".join)
-def test_every_operation_is_refused_without_a_signature_and_without_permission(root, nobody, operation):
+def test_every_operation_is_refused_without_a_signature_and_without_permission(root, nobody, things, operation):
     service, name = operation
     json_service = service_model(service).metadata["protocol"] == "json"
     make = Raw.json if json_service else Raw.query
@@ -182,7 +182,7 @@ def test_every_operation_is_refused_without_a_signature_and_without_permission(r
     assert (answer.code, answer.status) == NAMES["missing"][not json_service], answer
     if service == "sts":
         return  # GetCallerIdentity needs no permission
-    body = inputs.body(service, name, inputs.good(service, name, nobody.account))
+    body = inputs.body(service, name, inputs.good(service, name, root.account, **things))
     answer = make(nobody, service, name, body).sign().send()
     assert answer.code in ("AccessDeniedException", "AccessDenied"), answer
 
@@ -191,3 +191,14 @@ def test_every_operation_is_refused_without_a_signature_and_without_permission(r
 def nobody(root):
     """A user without any permission."""
     return clients.user(root, "nobody-at-all")
+
+
+@pytest.fixture(scope="module")
+def things(root):
+    """What the operations are about: it must be there, as a name that leads nowhere is told to everybody."""
+    key = root.kms.create_key()["KeyMetadata"]["Arn"]
+    root.kms.create_alias(AliasName="alias/forbidden", TargetKeyId=key)
+    grantee = clients.user(root, "grantee-of-forbidden").arn
+    grant = root.kms.create_grant(KeyId=key, GranteePrincipal=grantee, Operations=["Decrypt"])["GrantId"]
+    blob = root.kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    return {"key": key, "alias": "alias/forbidden", "grant": grant, "blob": blob}

@@ -41,7 +41,6 @@ class Server:
     def __init__(self, passphrase_file=None, **clusters):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
-        self.loops_before = leftovers.loop_devices()
         self.process = None
         self.log = self.home.with_suffix(".log")
         self.init(["--passphrase-file", str(passphrase_file)] if passphrase_file else [])
@@ -84,6 +83,12 @@ class Server:
         file = configparser.RawConfigParser()
         file.read(self.home / "credentials")
         return file[profile]["aws_access_key_id"], file[profile]["aws_secret_access_key"]
+
+    def create_account(self):
+        """A second account: its id, and the access key id and secret of its administrator."""
+        told = self.run("account", "create").stdout
+        account = re.search(r"^account +(\d{12})$", told, re.MULTILINE)[1]
+        return account, *self.credentials(f"account-{account}")
 
     # --- the server
 
@@ -136,9 +141,11 @@ class Server:
                 and re.search("postgres|postmaster", " ".join(leftovers.command_line(pid)))]
 
     def loop_devices(self):
-        """Loop devices attached since this home was made, that lie on a volume."""
+        """Loop devices that lie on a volume of this home: on one of a database that its trail tells of."""
+        told = b"".join(path.read_bytes() for path in self.home.glob("trail/*.log"))
+        ours = {name.decode() for name in re.findall(rb"db-[A-Z2-7]{26}", told)}
         return {name: backing for name, backing in leftovers.loop_devices().items()
-                if self.loops_before.get(name) != backing}
+                if any(database in backing for database in ours)}
 
     def remains(self):
         """What of this home is still on the machine, as sentences."""

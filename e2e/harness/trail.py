@@ -2,6 +2,8 @@
 
 import json
 
+from .program import REGION
+
 
 def records(principal, key=None, value=None, **more):
     """Records that LookupEvents finds, newest first, as parsed JSON."""
@@ -16,10 +18,10 @@ def named(principal, event_name, **fields):
     return [record for record in found if all(record.get(name) == value for name, value in fields.items())]
 
 
-def of_request(principal, answer):
+def of_request(principal, answer, region=REGION):
     """The record of one call just made, by the request id of its answer (a response, or a ClientError)."""
     request_id = getattr(answer, "response", answer)["ResponseMetadata"]["RequestId"]
-    for page in principal.trail.get_paginator("lookup_events").paginate():
+    for page in principal.client("cloudtrail", region).get_paginator("lookup_events").paginate():
         for event in page["Events"]:
             record = json.loads(event["CloudTrailEvent"])
             if record.get("requestID") == request_id:
