@@ -182,7 +182,9 @@ fn tell_server(home: &Home, account: &AccountId) -> Result<(), Failure> {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE {
-            return Err(Failure::usage("the account is made, but the server does not take it in: restart it"));
+            return Err(Failure::usage(
+                "the account is made, but the server does not take it in: restart it",
+            ));
         }
         if let Some(pid) = server(home) {
             let _ = kill(pid, Signal::SIGHUP);
@@ -240,7 +242,11 @@ mod tests {
         let two = with_profile(&one, "account-2", &key("y"));
         let three = with_profile(&two, "account-1", &key("z"));
         assert_eq!(three.matches("[account-1]").count(), 1);
-        assert!(three.contains(&"y".repeat(40)) && three.contains(&"z".repeat(40)) && !three.contains(&"x".repeat(40)));
+        assert!(
+            three.contains(&"y".repeat(40))
+                && three.contains(&"z".repeat(40))
+                && !three.contains(&"x".repeat(40))
+        );
         assert!(with_profile("", "p", &key("x")).starts_with("[p]\n"));
     }
 

@@ -1,11 +1,7 @@
 //! `strongroom why`: who used a key, how, and for which database, from the trail itself. The server may run.
 #![allow(clippy::print_stdout, reason = "the account of a key's uses is the command's output")]
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use clap::Args;
 use ids::{Arn, Region};
@@ -76,12 +72,20 @@ async fn resolve(state: &Path, named: &str, region: &Region) -> Result<Key, Fail
     let arn = match arns.as_slice() {
         [arn] => arn.clone(),
         [] if named.contains("alias/") => {
-            return Err(Failure::usage(format!("there is no {named} in {region}: name its region, or the key's ARN")));
+            return Err(Failure::usage(format!(
+                "there is no {named} in {region}: name its region, or the key's ARN"
+            )));
         }
-        [] => return Err(Failure::usage(format!("there is no key {named}: give the ARN of a key that was deleted"))),
+        [] => {
+            return Err(Failure::usage(format!(
+                "there is no key {named}: give the ARN of a key that was deleted"
+            )));
+        }
         several => {
             let listed = several.join("\n  ");
-            return Err(Failure::usage(format!("several keys are named {named}: give one by its ARN\n  {listed}")));
+            return Err(Failure::usage(format!(
+                "several keys are named {named}: give one by its ARN\n  {listed}"
+            )));
         }
     };
     let aliases = sqlx::query("SELECT name FROM kms_aliases WHERE arn = $1 ORDER BY name").bind(&arn);
@@ -173,8 +177,9 @@ fn table(rows: &[(&Purpose, &Uses)]) -> String {
             format!("{}{via}", shown(&purpose.principal)),
         ]);
     }
-    let widths: [usize; 6] =
-        std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0));
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
+    });
     let mut text = String::new();
     for line in lines {
         let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
@@ -218,7 +223,9 @@ mod tests {
         uses.add(&record(json!({})));
         uses.add(&record(json!({"eventTime": "2026-01-05T11:00:00Z", "errorCode": "DisabledException"})));
         let user = json!({"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/dba"});
-        uses.add(&record(json!({"userIdentity": user, "eventName": "DisableKey", "requestParameters": null})));
+        uses.add(&record(
+            json!({"userIdentity": user, "eventName": "DisableKey", "requestParameters": null}),
+        ));
         uses
     }
 
@@ -263,11 +270,17 @@ Without an encryption context
         let mut change = store.internal_change().await.unwrap();
         let foreign = "arn:aws:kms:us-west-2:444455556666:key/k2";
         for arn in [KEY, foreign] {
-            sqlx::query("INSERT INTO kms_keys (arn, body) VALUES ($1, '{}')").bind(arn).execute(change.tx()).await.unwrap();
+            sqlx::query("INSERT INTO kms_keys (arn, body) VALUES ($1, '{}')")
+                .bind(arn)
+                .execute(change.tx())
+                .await
+                .unwrap();
         }
-        for (account, name, arn) in
-            [("111122223333", "alias/orders", KEY), ("111122223333", "alias/both", KEY), ("444455556666", "alias/both", foreign)]
-        {
+        for (account, name, arn) in [
+            ("111122223333", "alias/orders", KEY),
+            ("111122223333", "alias/both", KEY),
+            ("444455556666", "alias/both", foreign),
+        ] {
             let insert = "INSERT INTO kms_aliases (account, region, name, arn, created, updated) VALUES ($1, 'us-west-2', $2, $3, 0, 0)";
             sqlx::query(insert).bind(account).bind(name).bind(arn).execute(change.tx()).await.unwrap();
         }
