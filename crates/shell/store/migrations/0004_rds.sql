@@ -16,7 +16,7 @@ CREATE INDEX rds_resources_cluster ON rds_resources (cluster);
 
 -- What DescribeEvents tells, for 14 days.
 CREATE TABLE rds_events (
-    id TEXT PRIMARY KEY,
+    id BIGINT PRIMARY KEY,            -- in the order in which things happened
     account TEXT NOT NULL,
     region TEXT NOT NULL,
     at BIGINT NOT NULL,               -- milliseconds

@@ -80,7 +80,7 @@ impl Operation for DescribeEvents {
         });
         // As on AWS, there is no filter that this operation knows.
         let events = request::filter(events, &request.filters, &[], |_, _| Vec::new())?;
-        let key = |event: &ToldEvent| format!("{:020}/{}", event.at.as_millis(), event.id);
+        let key = |event: &ToldEvent| format!("{:020}/{:020}", event.at.as_millis(), event.id);
         let (page, marker) = request::page(events, request.max_records, request.marker.as_deref(), key)?;
         Ok(answers::list("Events", page.iter().map(answers::event), marker))
     }

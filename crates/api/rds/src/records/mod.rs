@@ -92,7 +92,8 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync {
 /// An event as it is kept.
 #[derive(Clone, Debug)]
 pub struct ToldEvent {
-    pub id: String,
+    /// In the order in which things happened.
+    pub id: i64,
     pub at: Timestamp,
     pub source_type: String,
     pub source_id: String,
@@ -350,9 +351,8 @@ impl Edit {
     pub async fn tell<T: Record>(&mut self, about: &T, event: Event, now: Timestamp) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO rds_events (id, account, region, at, source_type, source_id, source_arn, category, message) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8 FROM rds_events",
         )
-        .bind(uuid::Uuid::new_v4().to_string())
         .bind(about.account().as_str())
         .bind(about.region().as_str())
         .bind(now.as_millis())

@@ -1,0 +1,11 @@
+//! The cluster service from outside: calls through the real pipeline, steps of the reconciler, and the world around it from
+//! a script.
+
+mod encryption;
+mod life;
+mod locking;
+mod operations;
+mod random;
+mod restarts;
+mod snapshots;
+mod world;

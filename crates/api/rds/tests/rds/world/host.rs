@@ -1,0 +1,271 @@
+//! A host from a script: processes, volumes and snapshots that outlive the server. It refuses what the real one refuses, and
+//! watches that nobody opens what must stay shut.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use clusters::{InstanceResourceId, Process, SnapshotResourceId, VolumeId};
+use engine::{Address, CloneOrder, Host, HostFault, OpenOrder, Sighting, Work};
+
+use super::{death::Death, keys::ScriptedKeys};
+
+/// The key and what has been written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Volume {
+    pub key: [u8; 32],
+    pub rows: Vec<String>,
+}
+
+/// A process of an instance.
+#[derive(Debug, Default)]
+struct Running {
+    process: Process,
+    volume: Option<VolumeId>,
+    /// It came up on a wrong or missing volume.
+    failure: Option<String>,
+}
+
+#[derive(Default)]
+struct State {
+    processes: BTreeMap<InstanceResourceId, Running>,
+    volumes: BTreeMap<VolumeId, Volume>,
+    snapshots: BTreeMap<SnapshotResourceId, Volume>,
+    failing: BTreeSet<&'static str>,
+    /// Databases do not come up.
+    broken: bool,
+    pub opens: u32,
+    passwords: Vec<String>,
+}
+
+pub struct ScriptedHost {
+    state: Mutex<State>,
+    death: Arc<Death>,
+    keys: Arc<ScriptedKeys>,
+}
+
+impl ScriptedHost {
+    pub fn new(death: Arc<Death>, keys: Arc<ScriptedKeys>) -> Self {
+        Self { state: Mutex::default(), death, keys }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    /// Time passes: databases come up and go down.
+    pub fn advance(&self) {
+        self.with(|s| {
+            let broken = s.broken;
+            for running in s.processes.values_mut() {
+                match running.process {
+                    Process::Opening if broken => {
+                        running.process = Process::Broken;
+                        running.failure = Some("it does not come up".into());
+                    }
+                    Process::Opening => running.process = Process::Serving,
+                    _ => {}
+                }
+            }
+            s.processes.retain(|_, running| running.process != Process::Stopping);
+        });
+    }
+
+    pub fn fail(&self, order: &'static str, fails: bool) {
+        self.with(|s| if fails { s.failing.insert(order) } else { s.failing.remove(order) });
+    }
+
+    pub fn broken(&self, broken: bool) {
+        self.with(|s| s.broken = broken);
+    }
+
+    /// A process dies by itself.
+    pub fn accident(&self) {
+        self.with(|s| s.processes.pop_first());
+    }
+
+    pub fn processes(&self) -> BTreeMap<InstanceResourceId, Process> {
+        self.with(|s| s.processes.iter().map(|(id, running)| (id.clone(), running.process)).collect())
+    }
+
+    /// Processes that hold a key.
+    pub fn open(&self) -> usize {
+        self.with(|s| s.processes.values().filter(|running| running.volume.is_some()).count())
+    }
+
+    pub fn volumes(&self) -> usize {
+        self.with(|s| s.volumes.len())
+    }
+
+    pub fn snapshots(&self) -> usize {
+        self.with(|s| s.snapshots.len())
+    }
+
+    pub fn lose_volumes(&self) {
+        self.with(|s| s.volumes.clear());
+    }
+
+    /// Starts a process that no record knows.
+    pub fn stray(&self, id: &str) {
+        self.with(|s| s.processes.insert(id.parse().unwrap(), Running::default()));
+    }
+
+    /// Writes a row to every database that serves.
+    pub fn write(&self, row: &str) {
+        self.with(|s| {
+            let serving = s.processes.values().filter(|running| running.process == Process::Serving);
+            for volume in serving.filter_map(|running| running.volume.clone()).collect::<Vec<_>>() {
+                s.volumes.get_mut(&volume).expect("an open volume").rows.push(row.into());
+            }
+        });
+    }
+
+    /// The rows of every volume.
+    pub fn rows(&self) -> Vec<Vec<String>> {
+        self.with(|s| s.volumes.values().map(|volume| volume.rows.clone()).collect())
+    }
+
+    /// Master passwords as databases were made with them.
+    pub fn passwords(&self) -> Vec<String> {
+        self.with(|s| s.passwords.clone())
+    }
+
+    async fn order<T>(
+        &self,
+        order: &'static str,
+        act: impl FnOnce(&mut State) -> Result<T, String>,
+    ) -> Result<T, HostFault> {
+        self.death.pass().await;
+        let done = self.with(|s| match s.failing.contains(order) {
+            true => Err("the script says so".to_owned()),
+            false => act(s),
+        });
+        self.death.pass().await;
+        done.map_err(|detail| HostFault { order, detail })
+    }
+}
+
+impl State {
+    fn open(&mut self, id: &InstanceResourceId, order: &OpenOrder) -> Result<(), String> {
+        let others = self.processes.iter().filter(|(other, _)| *other != id);
+        let twice = others.map(|(_, running)| running).any(|r| r.volume.as_ref() == Some(&order.volume));
+        assert!(!twice, "two processes on one volume");
+        let key = *order.key.expose();
+        let running = self.processes.get_mut(id).ok_or("it has no process")?;
+        if running.process != Process::Idle {
+            return Ok(());
+        }
+        self.opens += 1;
+        if let Some(password) = &order.initial.master_password {
+            self.passwords.push(password.expose().to_owned());
+        }
+        if order.volume_may_be_new {
+            self.volumes.entry(order.volume.clone()).or_insert(Volume { key, rows: Vec::new() });
+        }
+        running.process = match self.volumes.get(&order.volume) {
+            Some(volume) => {
+                assert_eq!(volume.key, key, "a volume is opened with its key");
+                running.volume = Some(order.volume.clone());
+                Process::Opening
+            }
+            None => {
+                running.failure = Some("the volume is missing".into());
+                Process::Broken
+            }
+        };
+        Ok(())
+    }
+}
+
+impl Host for ScriptedHost {
+    fn observe(&self) -> Work<'_, BTreeMap<InstanceResourceId, Sighting>> {
+        Box::pin(self.order("observe", |s| {
+            let see = |(id, running): (&InstanceResourceId, &Running)| {
+                let serves = running.process == Process::Serving;
+                let address = serves.then(|| Address::Unix(format!("/run/{id}").into()));
+                let failure = running.failure.clone();
+                (id.clone(), Sighting { process: running.process, address, failure })
+            };
+            Ok(s.processes.iter().map(see).collect())
+        }))
+    }
+
+    fn spawn<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
+        Box::pin(self.order("spawn", |s| {
+            let idle = Running { process: Process::Idle, ..Running::default() };
+            s.processes.entry(id.clone()).or_insert(idle);
+            Ok(())
+        }))
+    }
+
+    fn open<'a>(&'a self, id: &'a InstanceResourceId, order: OpenOrder) -> Work<'a, ()> {
+        Box::pin(async move {
+            assert!(self.keys.would_open(&order.wrapped_key), "a key is handed over that may not be used");
+            self.order("open", |s| s.open(id, &order)).await
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
+        Box::pin(self.order("stop", |s| {
+            if let Some(running) = s.processes.get_mut(id) {
+                running.process = Process::Stopping;
+            }
+            Ok(())
+        }))
+    }
+
+    fn lock<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
+        Box::pin(self.order("lock", |s| Ok(drop(s.processes.remove(id)))))
+    }
+
+    fn kill<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
+        Box::pin(self.order("kill", |s| Ok(drop(s.processes.remove(id)))))
+    }
+
+    fn has_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, bool> {
+        Box::pin(self.order("has_volume", |s| Ok(s.volumes.contains_key(volume))))
+    }
+
+    fn clone_volume(&self, order: CloneOrder) -> Work<'_, ()> {
+        Box::pin(self.order("clone_volume", move |s| {
+            let snapshot = s.snapshots.get(&order.snapshot).cloned().ok_or("the snapshot is missing")?;
+            assert_eq!(snapshot.key, *order.key.expose(), "a clone keeps the key of its source");
+            s.volumes.insert(order.volume, snapshot);
+            Ok(())
+        }))
+    }
+
+    fn remove_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, ()> {
+        Box::pin(self.order("remove_volume", |s| {
+            assert!(s.processes.values().all(|r| r.volume.as_ref() != Some(volume)), "removed while open");
+            s.volumes.remove(volume);
+            Ok(())
+        }))
+    }
+
+    fn has_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, bool> {
+        Box::pin(self.order("has_snapshot", |s| Ok(s.snapshots.contains_key(snapshot))))
+    }
+
+    fn take_snapshot<'a>(
+        &'a self,
+        snapshot: &'a SnapshotResourceId,
+        volume: &'a VolumeId,
+        through: Option<&'a InstanceResourceId>,
+    ) -> Work<'a, ()> {
+        Box::pin(self.order("take_snapshot", move |s| {
+            let open = s.processes.iter().find(|(_, running)| running.volume.as_ref() == Some(volume));
+            if open.map(|(id, _)| id) != through {
+                return Err("the volume is open elsewhere, or not at all".into());
+            }
+            let content = s.volumes.get(volume).cloned().ok_or("the volume is missing")?;
+            s.snapshots.entry(snapshot.clone()).or_insert(content);
+            Ok(())
+        }))
+    }
+
+    fn remove_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, ()> {
+        Box::pin(self.order("remove_snapshot", |s| Ok(drop(s.snapshots.remove(snapshot)))))
+    }
+}
