@@ -133,9 +133,9 @@ fn as_text(key: &Key, uses: &KeyUses) -> String {
     for (purpose, told) in uses.groups() {
         sections.entry(&purpose.encryption_context).or_default().push((purpose, told));
     }
-    // Databases first: they are what the question is about.
+    // Databases first: they are what the question is about. Last what was done with the key itself.
     let mut sections: Vec<_> = sections.into_iter().collect();
-    sections.sort_by_key(|(context, _)| !context.contains_key(DATABASE));
+    sections.sort_by_key(|(context, _)| (context.is_empty(), !context.contains_key(DATABASE)));
     for (context, rows) in sections {
         let _ = write!(text, "\n{}\n{}", title(context, uses), table(&rows));
     }

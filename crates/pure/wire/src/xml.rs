@@ -96,7 +96,9 @@ fn element(
         }
         (ShapeKind::Timestamp, value) => {
             let instant: ids::Timestamp = serde_json::from_value(value.clone()).map_err(Fault::internal)?;
-            text_element(xml, name, &instant.iso8601())
+            // RDS writes milliseconds, IAM and STS whole seconds (spec/policy.md §11).
+            let whole = !model.metadata.xml_namespace.contains("//rds.");
+            text_element(xml, name, &if whole { instant.iso8601_seconds() } else { instant.iso8601() })
         }
         (_, Value::String(text)) => text_element(xml, name, text),
         (_, Value::Bool(flag)) => text_element(xml, name, if *flag { "true" } else { "false" }),
