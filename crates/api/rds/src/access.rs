@@ -75,16 +75,18 @@ impl Rds {
         Ok(())
     }
 
-    /// Access is lost: nobody is let in, every process of the cluster loses its key, and the record says so. In that order,
-    /// so that nothing slow stands before the lock.
+    /// Access is lost: nobody is let in, every process of the cluster loses its key, and the record says so. At the same
+    /// time, so that nothing slow stands before the lock, and nobody sees a cluster without processes and takes it for one
+    /// that broke.
     pub(crate) async fn lose(&self, _gate: &Gate<'_>, live: &Live, id: &ClusterResourceId, reason: &str) {
         tracing::warn!(cluster = %id, reason, "access to the key is lost: locking");
         live.point_to(None);
-        if let Err(error) = self.lock_members(id).await {
+        let (locked, recorded) = tokio::join!(self.lock_members(id), self.record_loss(id));
+        if let Err(error) = locked {
             tracing::error!(cluster = %id, %error, "the instances to lock cannot be read");
         }
         // If this fails, the key is refused again when the cluster is opened again, and that leads back here.
-        if let Err(error) = self.record_loss(id).await {
+        if let Err(error) = recorded {
             tracing::error!(cluster = %id, %error, "the loss of access could not be recorded");
         }
         self.wake(id);

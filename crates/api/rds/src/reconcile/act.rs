@@ -31,7 +31,7 @@ impl Rds {
         let live = self.lives.of(&cluster.id);
         match action {
             Action::CloneVolume => self.clone_volume(cluster, &live).await,
-            Action::Spawn(id) => Ok(self.host.spawn(&id).await?),
+            Action::Spawn(id) => self.spawn(cluster, &live, &id).await,
             Action::Open(id) => self.open(cluster, &live, &id).await,
             Action::Stop(id) => {
                 live.point_to(None);
@@ -95,6 +95,15 @@ impl Rds {
                 live.forgive(&id);
                 self.forget::<Instance>(id.as_str(), &events).await
             }
+        }
+    }
+
+    /// Starts an instance's process, unless access was lost since the plan was made: what a lock ends must not come back.
+    async fn spawn(&self, cluster: &Cluster, live: &Live, id: &InstanceResourceId) -> Result<(), StepFault> {
+        let _gate = live.gate.lock().await;
+        match self.records.get::<Cluster>(cluster.id.as_str()).await? {
+            Some(now) if now.access == Access::Held && now.goal == Goal::Run => Ok(self.host.spawn(id).await?),
+            _ => Ok(()),
         }
     }
 
