@@ -1,6 +1,10 @@
 //! `config.toml`: read whole before any port opens; a bad value names its key.
 
-use std::{fs, net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ids::Region;
 use serde::{Deserialize, Serialize};
@@ -99,7 +103,8 @@ impl Config {
     /// [`ConfigError`] names the file and the key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
         let bad = |detail: String| ConfigError::Bad { path: shown.clone(), detail };
         let config: Self = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
         if config.tls_certificate.is_some() != config.tls_key.is_some() {

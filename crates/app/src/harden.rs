@@ -14,10 +14,12 @@ pub fn process() {
 pub fn lock_memory() {
     // With a limit, every later allocation beyond it would fail instead of merely being swappable.
     let unlimited = nix::unistd::geteuid().is_root()
-        || resource::getrlimit(resource::Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == libc::RLIM_INFINITY);
+        || resource::getrlimit(resource::Resource::RLIMIT_MEMLOCK)
+            .is_ok_and(|(soft, _)| soft == libc::RLIM_INFINITY);
     // On fault: stacks and arenas reserve far more than they use.
     // SAFETY: takes no pointers.
-    let locked = unlimited && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0;
+    let locked =
+        unlimited && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0;
     if !locked {
         tracing::warn!("memory could not be locked: use encrypted swap or none");
     }

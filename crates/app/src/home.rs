@@ -99,7 +99,9 @@ impl Home {
     pub fn create(&self) -> io::Result<()> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        for dir in [self.0.clone(), self.trail(), self.run(), self.0.join("volumes"), self.0.join("snapshots")] {
+        for dir in
+            [self.0.clone(), self.trail(), self.run(), self.0.join("volumes"), self.0.join("snapshots")]
+        {
             builder.create(&dir)?;
         }
         // An existing directory may have been open to others.
@@ -111,7 +113,8 @@ impl Home {
     /// # Errors
     /// `WouldBlock` if a server runs on it.
     pub fn lock(&self) -> io::Result<HomeLock> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.run().join("serve.lock"))?;
+        let file =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(self.run().join("serve.lock"))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map(HomeLock).map_err(|(_, errno)| errno.into())
     }
 }

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api_kms::Kms;
-use api_rds::{Answer, Authority, EncryptionContext, GrantRequest, KeyDescription, KeyFault, KeyService, VolumeKey};
+use api_rds::{
+    Answer, Authority, EncryptionContext, GrantRequest, KeyDescription, KeyFault, KeyService, VolumeKey,
+};
 use front::{Call, Pipeline, Router, Service};
 use ids::{AccountId, Region};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -26,7 +28,12 @@ impl LocalKeyService {
         Self { pipeline, operations, kms }
     }
 
-    async fn call<T: DeserializeOwned>(&self, by: Authority<'_>, operation: &str, input: Value) -> Result<T, KeyFault> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        by: Authority<'_>,
+        operation: &str,
+        input: Value,
+    ) -> Result<T, KeyFault> {
         let now = self.pipeline.clock().now();
         let call = match by {
             Authority::Caller(caller) => caller.forwarded("rds", now),
@@ -91,7 +98,12 @@ impl KeyService for LocalKeyService {
         })
     }
 
-    fn create_grant<'a>(&'a self, by: Authority<'a>, key_arn: &'a str, grant: GrantRequest) -> Answer<'a, String> {
+    fn create_grant<'a>(
+        &'a self,
+        by: Authority<'a>,
+        key_arn: &'a str,
+        grant: GrantRequest,
+    ) -> Answer<'a, String> {
         Box::pin(async move {
             let region = match by {
                 Authority::Caller(call) => &call.region,
@@ -139,8 +151,7 @@ impl KeyService for LocalKeyService {
         context: &'a EncryptionContext,
     ) -> Answer<'a, VolumeKey> {
         Box::pin(async move {
-            let input =
-                json!({"KeyId": key_arn, "CiphertextBlob": Blob(wrapped.to_vec()), "EncryptionContext": context});
+            let input = json!({"KeyId": key_arn, "CiphertextBlob": Blob(wrapped.to_vec()), "EncryptionContext": context});
             let opened: Opened = self.call(by, "Decrypt", input).await?;
             let key = VolumeKey::copy_from(&opened.plaintext.0);
             key.ok_or_else(|| KeyFault::Refused("the wrapped key is not one of 256 bits".into()))
@@ -183,5 +194,9 @@ fn blob(wrapped: Wrapped) -> Vec<u8> {
 
 /// Faults of ours say nothing about the key; everything else is an answer.
 fn key_fault(fault: &Fault) -> KeyFault {
-    if fault.status >= 500 { KeyFault::Failed(fault.to_string()) } else { KeyFault::Refused(fault.to_string()) }
+    if fault.status >= 500 {
+        KeyFault::Failed(fault.to_string())
+    } else {
+        KeyFault::Refused(fault.to_string())
+    }
 }

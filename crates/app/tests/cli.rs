@@ -52,7 +52,8 @@ impl Workplace {
             self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = child.stderr.take().unwrap();
         // Read to the end, so that the server never waits for a full pipe.
-        let log = thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>());
+        let log =
+            thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>());
         let begun = Instant::now();
         while !self.home().join("run/endpoint").exists() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the server does not start");
@@ -156,7 +157,10 @@ fn secrets_are_in_private_files_and_never_printed() {
     }
     assert!(fs::read_to_string(place.home().join("credentials")).unwrap().contains(SECRET));
     let state = place.content().remove(&place.home().join("state.db")).unwrap();
-    assert!(!state.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()), "it is sealed in the state");
+    assert!(
+        !state.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()),
+        "it is sealed in the state"
+    );
 }
 
 #[test]
@@ -238,7 +242,8 @@ fn another_root_key_is_refused_and_nothing_is_written() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("root key"), "{}", text(&refused.stderr));
     let after = place.content();
-    let changed = |path: &&PathBuf| before.get(*path) != after.get(*path) && !path.ends_with("run/serve.lock");
+    let changed =
+        |path: &&PathBuf| before.get(*path) != after.get(*path) && !path.ends_with("run/serve.lock");
     let changed: Vec<_> = before.keys().chain(after.keys()).filter(changed).collect();
     assert!(changed.is_empty(), "{changed:?}");
 }

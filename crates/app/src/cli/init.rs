@@ -157,7 +157,11 @@ fn certificate_names(config: &Config) -> Vec<String> {
 
 fn welcome(home: &Home, config: &Config, account: &AccountId, access_key_id: &str) -> String {
     let shown = home.path().display();
-    let option = if home.path() == Path::new("/var/lib/strongroom") { String::new() } else { format!(" --home {shown}") };
+    let option = if home.path() == Path::new("/var/lib/strongroom") {
+        String::new()
+    } else {
+        format!(" --home {shown}")
+    };
     let root_key = home.root_key();
     let root_key = root_key.display();
     let secret_is = config.passphrase_file.as_ref().map_or("", |_| " and your passphrase");
@@ -198,11 +202,16 @@ impl Staging {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        let lock = Flock::lock(File::open(&staging)?, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| Failure::usage(format!("another `strongroom init` makes {} right now", path.display())))?;
+        let lock = Flock::lock(File::open(&staging)?, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Failure::usage(format!("another `strongroom init` makes {} right now", path.display()))
+        })?;
         for entry in fs::read_dir(&staging)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?
+            } else {
+                fs::remove_file(entry.path())?
+            }
         }
         let home = Home::at(staging);
         home.create()?;
@@ -234,7 +243,9 @@ fn refuse_occupied(target: &Home) -> Result<(), Failure> {
         Err(error) => return Err(Failure::usage(format!("{shown}: {error}"))),
     };
     if occupied {
-        return Err(Failure::usage(format!("{shown} is not empty and no home of a server: nothing was changed")));
+        return Err(Failure::usage(format!(
+            "{shown} is not empty and no home of a server: nothing was changed"
+        )));
     }
     Ok(())
 }

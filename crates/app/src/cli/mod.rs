@@ -106,7 +106,9 @@ impl Cli {
 fn read_config(home: &Home) -> Result<Config, Failure> {
     if !home.config().exists() {
         let shown = home.path().display();
-        return Err(Failure::usage(format!("{shown} is no home of a server: make one with `strongroom init --home {shown}`")));
+        return Err(Failure::usage(format!(
+            "{shown} is no home of a server: make one with `strongroom init --home {shown}`"
+        )));
     }
     Config::read(&home.config()).map_err(Failure::usage)
 }

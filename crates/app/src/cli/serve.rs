@@ -7,7 +7,12 @@ use custody::Custody;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, HomeOption, read_config};
-use crate::{config::Config, harden, home::{Home, write_private}, wiring::Services};
+use crate::{
+    config::Config,
+    harden,
+    home::{Home, write_private},
+    wiring::Services,
+};
 
 /// Run the server.
 #[derive(Args, Debug)]
@@ -29,14 +34,18 @@ impl Serve {
         let mut config = read_config(&home)?;
         config.listen = self.listen.unwrap_or(config.listen);
         let tls = match (&config.tls_certificate, &config.tls_key) {
-            (Some(certificate), Some(key)) => Some(front::server_config(certificate, key).map_err(Failure::usage)?),
+            (Some(certificate), Some(key)) => {
+                Some(front::server_config(certificate, key).map_err(Failure::usage)?)
+            }
             _ => None,
         };
         if tls.is_none() && !config.listen.ip().is_loopback() {
             return Err(Failure::usage(front::ServerError::NeedsTls(config.listen)));
         }
         let _lock = home.lock().map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Failure::usage(format!("a server runs on {} already", home.path().display())),
+            std::io::ErrorKind::WouldBlock => {
+                Failure::usage(format!("a server runs on {} already", home.path().display()))
+            }
             _ => error.into(),
         })?;
         harden::lock_memory();

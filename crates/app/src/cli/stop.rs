@@ -1,9 +1,16 @@
 //! `strongroom stop`: ends a running server; its database instances live on unless asked otherwise.
 
-use std::{fs, thread, time::{Duration, Instant}};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
-use nix::{errno::Errno, sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{Failure, HomeOption};
 use crate::home::Home;
