@@ -80,9 +80,12 @@ fn principal(caller: &Caller) -> Principal {
     match caller {
         Caller::Root { .. } => Principal::Root { account },
         Caller::User(user) => Principal::User { account, arn: user.arn.clone(), id: user.id.clone() },
-        Caller::Session(session) => {
-            Principal::Session { account, arn: caller.arn(), role_arn: session.role_arn.clone() }
-        }
+        Caller::Session(session) => Principal::Session {
+            account,
+            arn: caller.arn(),
+            role_arn: session.role_arn.clone(),
+            role_id: session.role_id.clone(),
+        },
         Caller::Service(service) => Principal::Service { name: service.principal.clone() },
     }
 }

@@ -65,8 +65,8 @@ impl Pipeline {
         outcome
     }
 
-    /// Writes the record of a call, and before it a copy for every other account whose resources it concerned:
-    /// an open record that a crash leaves behind is found again, a copy is not.
+    /// Writes the record of a call, and before it a copy for every other account whose resources it
+    /// concerned: an open record that a crash leaves behind is found again, a copy is not.
     async fn keep(&self, mut record: Record, opened: bool) -> Result<(), audit::Error> {
         for copy in record::owner_copies(&mut record) {
             self.trail.append(copy).await?;

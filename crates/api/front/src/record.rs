@@ -102,9 +102,9 @@ impl Draft {
     }
 }
 
-/// The copies of a record for the other accounts whose resources it concerns (spec/trail.md §4.7): one request,
-/// one shared id, an event id for each copy; of a caller from elsewhere the owner reads the account only.
-/// Denials name no resources, and stay with the caller.
+/// The copies of a record for the other accounts whose resources it concerns (spec/trail.md §4.7): one
+/// request, one shared id, an event id for each copy; of a caller from elsewhere the owner reads the account
+/// only. Denials name no resources, and stay with the caller.
 pub fn owner_copies(record: &mut Record) -> Vec<Record> {
     let caller = record.recipient_account_id.clone();
     let mut owners: Vec<_> = record.resources.iter().map(|r| r.account_id.clone()).collect();

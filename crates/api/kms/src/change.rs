@@ -14,7 +14,7 @@ use wire::Fault;
 
 use crate::{
     entries::{Alias, Entries, Entry},
-    fault,
+    fault, policy,
     registry::{KeyChange, Kms},
     rows,
 };
@@ -70,14 +70,18 @@ impl Changing<'_> {
 
     /// Writes a key that was not there before, with its first material.
     pub async fn new_key(&mut self, key: Key, material: KeyMaterial) -> Result<(), Fault> {
-        let policy = parse_policy(&key.policy)?;
+        let policy = policy_of(&key)?;
         self.put_entry(Entry { key, policy, materials: HashMap::new() }, Some(material)).await
     }
 
-    /// Writes a changed key.
+    /// Writes a changed key. Told is what decides on its use: state, policy, and tags, of which policies can
+    /// speak.
     pub async fn put_key(&mut self, old: &Entry, key: Key) -> Result<(), Fault> {
-        let policy =
-            if key.policy == old.key.policy { Arc::clone(&old.policy) } else { parse_policy(&key.policy)? };
+        let decides = |key: &Key| (key.state, key.policy.clone(), key.principals.clone(), key.tags.clone());
+        if decides(&key) != decides(&old.key) {
+            self.tell.insert(key.name.to_string());
+        }
+        let policy = policy_of(&key)?;
         self.put_entry(Entry { key, policy, materials: old.materials.clone() }, None).await
     }
 
@@ -97,7 +101,6 @@ impl Changing<'_> {
                 .map_err(Fault::internal)?;
             entry.materials.insert(id, Arc::new(material));
         }
-        self.tell.insert(entry.key.name.to_string());
         self.edits.push(Box::new(move |entries| entries.put_key(Arc::new(entry))));
         Ok(())
     }
@@ -127,9 +130,9 @@ impl Changing<'_> {
         Ok(())
     }
 
+    /// Writes a new grant. It takes nothing away, and whoever needs it has asked for it: nobody else is told.
     pub async fn put_grant(&mut self, grant: Grant) -> Result<(), Fault> {
         rows::put_grant(self.change.tx(), &grant).await.map_err(Fault::internal)?;
-        self.tell.insert(grant.key.to_string());
         self.edits.push(Box::new(move |entries| entries.put_grant(grant)));
         Ok(())
     }
@@ -154,7 +157,7 @@ impl Changing<'_> {
     }
 }
 
-/// A policy that was checked before it came here.
-fn parse_policy(text: &str) -> Result<Arc<iam::Document>, Fault> {
-    iam::Document::parse(text, iam::Kind::Key).map(Arc::new).map_err(|bad| fault::malformed_policy(&bad))
+/// The policy of a key, which was checked before it came here.
+fn policy_of(key: &Key) -> Result<Arc<iam::Document>, Fault> {
+    policy::of(key).map_err(|bad| fault::malformed_policy(&bad))
 }

@@ -30,8 +30,8 @@ pub struct Source {
 /// Finds the key that a request names for its ciphertext, or that the ciphertext names itself.
 ///
 /// # Errors
-/// As [`resolve`]; `InvalidCiphertextException` for what is no ciphertext; the words of a denial for the ciphertext
-/// of a key that is not there.
+/// As [`resolve`]; `InvalidCiphertextException` for what is no ciphertext; the words of a denial for the
+/// ciphertext of a key that is not there.
 pub async fn source(
     kms: &Kms,
     call: &Call,

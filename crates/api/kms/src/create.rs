@@ -14,8 +14,12 @@ pub fn new_name(account: &AccountId, region: &Region) -> KeyName {
     KeyName { account: account.clone(), region: region.clone(), id: KeyId::from_random(random) }
 }
 
-/// A key with its first material.
-pub fn new_key(name: KeyName, manager: Manager, policy: String, now: Timestamp) -> (Key, KeyMaterial) {
+/// A key with the policy that its manager gives it, and its first material.
+pub fn new_key(name: KeyName, manager: Manager, now: Timestamp) -> (Key, KeyMaterial) {
+    let policy = match manager {
+        Manager::Customer => kms::default_policy(&name.account),
+        Manager::Aws => kms::rds_policy(&name.account, &name.region),
+    };
     let (material, id) = new_material(&name);
     (Key::new(name, manager, now, policy, id), material)
 }
@@ -45,7 +49,7 @@ impl Kms {
         if let Some(known) = self.alias(&alias) {
             return Ok(known.target.arn());
         }
-        let (mut key, material) = new_key(name.clone(), Manager::Aws, kms::rds_policy(account, region), now);
+        let (mut key, material) = new_key(name.clone(), Manager::Aws, now);
         key.description =
             "Default key that protects my RDS database volumes when no other key is defined".into();
         event

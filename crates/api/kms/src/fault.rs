@@ -17,8 +17,8 @@ pub fn refused(key: &KeyName, refusal: &Refusal) -> Fault {
         Refusal::Window => validation("PendingWindowInDays must be between 7 and 30."),
         Refusal::Period => validation("RotationPeriodInDays must be between 90 and 2560."),
         Refusal::TooManyRotations => limit(format!(
-            "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be \
-             performed for this key: {key}"
+            "The on-demand rotations limit has been reached for the given keyId. No more on-demand \
+             rotations can be performed for this key: {key}"
         )),
         Refusal::Tags(bad) => Fault::client("TagException", bad.to_string()),
     }
@@ -74,11 +74,15 @@ pub fn validation(text: impl Into<String>) -> Fault {
     Fault::client("ValidationException", text)
 }
 
-/// A member that the model leaves optional and the service does not, as the model's checks say it.
+/// What a value must be that only the service checks, said as the model's checks say it.
+pub fn constraint(value: &str, member: &str, rule: &str) -> Fault {
+    let told = format!("Value {value} at '{member}' failed to satisfy constraint: {rule}");
+    validation(format!("1 validation error detected: {told}"))
+}
+
+/// A member that the model leaves optional and the service does not.
 pub fn missing(member: &str) -> Fault {
-    validation(format!(
-        "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
-    ))
+    constraint("null", member, "Member must not be null")
 }
 
 pub fn limit(text: impl Into<String>) -> Fault {
@@ -96,23 +100,17 @@ pub fn no_recipient(recipient: Option<&serde_json::Value>) -> Result<(), Fault> 
 
 /// A foreign key that is not there, or an operation that is not for foreign keys: the same words as a denial.
 pub fn hidden(who: &str, action: &str) -> Fault {
-    Fault::client(
-        "AccessDeniedException",
-        format!(
-            "User: {who} is not authorized to perform: {action} on this resource because the resource does not exist in \
-             this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
-        ),
-    )
+    denied(who, action, "this resource")
 }
 
 /// The same for a key that is only known by a ciphertext.
 pub fn hidden_by_ciphertext(who: &str, action: &str) -> Fault {
-    Fault::client(
-        "AccessDeniedException",
-        format!(
-            "User: {who} is not authorized to perform: {action} on the resource associated with this ciphertext because \
-             the resource does not exist in this Region, no resource-based policies allow access, or a resource-based \
-             policy explicitly denies access"
-        ),
-    )
+    denied(who, action, "the resource associated with this ciphertext")
+}
+
+fn denied(who: &str, action: &str, what: &str) -> Fault {
+    let because = "the resource does not exist in this Region, no resource-based policies allow access, or a \
+                   resource-based policy explicitly denies access";
+    let text = format!("User: {who} is not authorized to perform: {action} on {what} because {because}");
+    Fault::client("AccessDeniedException", text)
 }

@@ -1,5 +1,5 @@
-//! The KMS API: one file an operation under `ops/`, over an in-memory registry that is loaded from SQL at start
-//! and changed only after SQL was. Source: spec/kms.md.
+//! The KMS API: one file an operation under `ops/`, over an in-memory registry that is loaded from SQL at
+//! start and changed only after SQL was. Source: spec/kms.md.
 
 mod alias;
 mod change;

@@ -43,7 +43,8 @@ impl Wanted {
     /// Cuts a page out of items that are sorted by `key`.
     ///
     /// # Errors
-    /// `ValidationException` for a limit that is too high, `InvalidMarkerException` for a marker that we did not make.
+    /// `ValidationException` for a limit that is too high, `InvalidMarkerException` for a marker that we did
+    /// not make.
     pub fn page<T>(
         &self,
         limits: Limits,
@@ -52,11 +53,8 @@ impl Wanted {
     ) -> Result<Page<T>, Fault> {
         let limit = self.limit.unwrap_or(limits.default);
         if limit > limits.most {
-            return Err(fault::validation(format!(
-                "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have \
-                 value less than or equal to {}",
-                limits.most
-            )));
+            let rule = format!("Member must have value less than or equal to {}", limits.most);
+            return Err(fault::constraint(&format!("'{limit}'"), "limit", &rule));
         }
         let after = self.marker.as_deref().map(read).transpose()?;
         let mut rest =

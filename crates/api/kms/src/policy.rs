@@ -1,11 +1,16 @@
 //! Checks of a new key policy (spec/policy.md §9).
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use front::{Ask, Call};
+use kms::Key;
 use wire::Fault;
 
 use crate::{
+    entries::Entry,
     fault,
     registry::Kms,
     target::{Target, ask},
@@ -16,33 +21,57 @@ pub const DEFAULT: &str = "default";
 /// Longest policy, in bytes.
 const LONGEST: usize = 32_768;
 
+/// The policy of a key as decisions read it.
+///
+/// # Errors
+/// [`iam::Malformed`] for what [`check`] would not have let through.
+pub fn of(key: &Key) -> Result<Arc<iam::Document>, iam::Malformed> {
+    let document = iam::Document::parse(&key.policy, iam::Kind::Key)?;
+    Ok(Arc::new(document.bound_to(&key.principals)))
+}
+
+/// A policy that may become a key's, and the unique ids of those it names.
+#[derive(Debug)]
+pub struct Checked {
+    text: String,
+    principals: BTreeMap<String, String>,
+}
+
+impl Checked {
+    /// Makes it the policy of a key.
+    pub fn put(self, key: &mut Key) {
+        key.policy = self.text;
+        key.principals = self.principals;
+    }
+}
+
 /// Reads a policy and checks that everybody it names is there.
 ///
 /// # Errors
 /// `LimitExceededException` and `MalformedPolicyDocumentException`.
-pub fn check(kms: &Kms, text: &str) -> Result<Arc<iam::Document>, Fault> {
+pub fn check(kms: &Kms, text: String) -> Result<Checked, Fault> {
     if text.len() > LONGEST {
-        let told = format!("The policy is longer than {LONGEST} bytes.");
-        return Err(Fault::client("LimitExceededException", told));
+        return Err(fault::limit(format!("The policy is longer than {LONGEST} bytes.")));
     }
-    let document = iam::Document::parse(text, iam::Kind::Key).map_err(|bad| fault::malformed_policy(&bad))?;
-    if document.named_principals().all(|arn| kms.principal_exists(arn)) {
-        return Ok(Arc::new(document));
+    let document =
+        iam::Document::parse(&text, iam::Kind::Key).map_err(|bad| fault::malformed_policy(&bad))?;
+    if !document.named_principals().all(|arn| kms.principal_exists(arn)) {
+        return Err(fault::malformed_policy(&iam::Malformed::BadPrincipal));
     }
-    Err(fault::malformed_policy(&iam::Malformed::BadPrincipal))
+    let named = document.named_principals();
+    let principals = named.filter_map(|arn| Some((arn.to_owned(), kms.principal_id(arn)?))).collect();
+    Ok(Checked { text, principals })
 }
 
-/// The lockout check: with its new policy, the caller must still be able to change the policy of the key.
+/// The lockout check: the caller must still be able to change the policy of a key that has its new one.
 ///
 /// # Errors
 /// `MalformedPolicyDocumentException`
-pub fn check_lockout(
-    kms: &Kms,
-    call: &Call,
-    target: &Target,
-    policy: Arc<iam::Document>,
-) -> Result<(), Fault> {
-    if kms.would_allow(call, &ask_put(kms, call, target, false).policy(policy)) {
+pub fn check_lockout(kms: &Kms, call: &Call, key: &Key) -> Result<(), Fault> {
+    let policy = of(key).map_err(|bad| fault::malformed_policy(&bad))?;
+    let entry = Entry { key: key.clone(), policy, materials: HashMap::new() };
+    let target = Target { entry: Arc::new(entry), alias: None };
+    if kms.would_allow(call, &ask_put(kms, call, &target, false)) {
         return Ok(());
     }
     let text = "The new key policy will not allow you to update the key policy in the future.";

@@ -6,8 +6,8 @@ use wire::Fault;
 
 use crate::registry::Kms;
 
-/// Checks the grantee or the retiring principal of a new grant: an account, user, role or session that is there.
-/// A service may name itself; nobody else can name a service this way.
+/// Checks the grantee or the retiring principal of a new grant: an account, user, role or session that is
+/// there. A service may name itself; nobody else can name a service this way.
 ///
 /// # Errors
 /// `InvalidArnException`

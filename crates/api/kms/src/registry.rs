@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     entries::{Alias, Entries, Entry},
-    rows,
+    policy, rows,
 };
 
 /// Changes that listeners may lag behind; one that lags further checks every key.
@@ -75,8 +75,7 @@ impl Kms {
         let mut entries = Entries::default();
         for key in rows::keys(pool).await? {
             let arn = key.name.to_string();
-            let policy = iam::Document::parse(&key.policy, iam::Kind::Key);
-            let policy = Arc::new(policy.map_err(|error| LoadError::Policy(arn.clone(), error))?);
+            let policy = policy::of(&key).map_err(|error| LoadError::Policy(arn.clone(), error))?;
             let materials = materials.remove(&arn).unwrap_or_default();
             entries.put_key(Arc::new(Entry { key, policy, materials }));
         }
@@ -175,6 +174,11 @@ impl Kms {
 
     pub(crate) fn principal_exists(&self, arn: &str) -> bool {
         self.directory.principal_exists(arn)
+    }
+
+    /// The unique id behind the ARN of a user or role.
+    pub(crate) fn principal_id(&self, arn: &str) -> Option<String> {
+        self.directory.principal_id(arn)
     }
 
     /// Whether the caller could do something by the policies that the question brings along.

@@ -19,11 +19,14 @@ fn body<T: serde::Serialize>(value: &T) -> Result<String, sqlx::Error> {
 }
 
 pub async fn put_key(tx: &mut SqliteConnection, key: &Key) -> Sql {
-    sqlx::query("INSERT INTO kms_keys (arn, body) VALUES ($1, $2) ON CONFLICT (arn) DO UPDATE SET body = excluded.body")
-        .bind(key.name.to_string())
-        .bind(body(key)?)
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO kms_keys (arn, body) VALUES ($1, $2) \
+         ON CONFLICT (arn) DO UPDATE SET body = excluded.body",
+    )
+    .bind(key.name.to_string())
+    .bind(body(key)?)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -150,15 +150,15 @@ pub fn with_context(mut ask: Ask, context: &EncryptionContext) -> Ask {
     ask.with("kms:EncryptionContextKeys", context.keys().cloned())
 }
 
-/// What the grants of a key that satisfy a test say to the caller. One to the whole of another account leaves it
-/// to the policies of that account.
+/// What the grants of a key that satisfy a test say to the caller. One to the whole of another account leaves
+/// it to the policies of that account.
 pub fn granted(kms: &Kms, call: &Call, key: &KeyName, test: impl Fn(&User<'_>, &Grant) -> bool) -> Granted {
     let foreign = key.account != *call.account();
     with_user(call, |user| {
         let mut granted = Granted::No;
         kms.each_grant_to(key, &user.principals(), |grant| {
             if test(user, grant) {
-                let by_name = !foreign || user.is_named(&grant.grantee);
+                let by_name = !foreign || grant.names(user);
                 granted = granted.max(if by_name { Granted::ToCaller } else { Granted::ToAccount });
             }
         });
@@ -169,8 +169,11 @@ pub fn granted(kms: &Kms, call: &Call, key: &KeyName, test: impl Fn(&User<'_>, &
 /// The caller as grants see it.
 pub fn with_user<T>(call: &Call, look: impl FnOnce(&User<'_>) -> T) -> T {
     let arn = call.caller.arn();
-    let role_arn =
-        if let Caller::Session(session) = &call.caller { Some(session.role_arn.as_str()) } else { None };
+    let (id, role_arn) = match &call.caller {
+        Caller::User(user) => (user.id.as_str(), None),
+        Caller::Session(session) => (session.role_id.as_str(), Some(session.role_arn.as_str())),
+        Caller::Root { .. } | Caller::Service(_) => ("", None),
+    };
     let account = if let Caller::Service(_) = call.caller { None } else { Some(call.account()) };
-    look(&User { arn: &arn, role_arn, account })
+    look(&User { arn: &arn, id, role_arn, account })
 }

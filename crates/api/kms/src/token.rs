@@ -1,5 +1,5 @@
-//! Grant tokens: 16 random bytes and the id of a grant in base64. Opaque to callers, no secret, and of no effect
-//! of their own: a grant is in force as soon as it is there (spec/kms.md §11).
+//! Grant tokens: 16 random bytes and the id of a grant in base64. Opaque to callers, no secret, and of no
+//! effect of their own: a grant is in force as soon as it is there (spec/kms.md §11).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::SystemEntropy;

@@ -12,13 +12,14 @@ use crate::{create::new_material, registry::Kms, target::KEY};
 /// Carries out everything that is due now. Safe to repeat.
 ///
 /// # Errors
-/// The first thing that could not be written; the rest is tried again the next time.
+/// The first thing that could not be written; everything else was tried, and the next time tries again.
 pub async fn run_due(kms: &Kms, now: Timestamp) -> Result<(), Fault> {
+    let mut outcome = Ok(());
     for name in kms.due(now) {
-        delete_if_due(kms, &name, now).await?;
-        rotate_if_due(kms, &name, now).await?;
+        outcome = outcome.and(delete_if_due(kms, &name, now).await);
+        outcome = outcome.and(rotate_if_due(kms, &name, now).await);
     }
-    Ok(())
+    outcome
 }
 
 async fn delete_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! Policy documents: grammar, validation, and the form in which they are evaluated (spec/policy.md §4, §9).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -93,6 +93,12 @@ impl<T> Match<T> {
             Self::In(list) | Self::NotIn(list) => list,
         }
     }
+
+    const fn list_mut(&mut self) -> &mut Vec<T> {
+        match self {
+            Self::In(list) | Self::NotIn(list) => list,
+        }
+    }
 }
 
 /// How a statement's principal names the caller.
@@ -156,6 +162,15 @@ impl Document {
     pub fn named_principals(&self) -> impl Iterator<Item = &str> {
         let listed = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
         listed.flat_map(|principals| principals.list().iter().filter_map(PrincipalPattern::entity))
+    }
+
+    /// Ties ARNs to the unique ids behind them, so that they no longer match who is made again under an old name
+    /// (spec/policy.md §3).
+    #[must_use]
+    pub fn bound_to(mut self, ids: &BTreeMap<String, String>) -> Self {
+        let listed = self.statements.iter_mut().filter_map(|statement| statement.principals.as_mut());
+        listed.flat_map(|principals| principals.list_mut().iter_mut()).for_each(|pattern| pattern.bind(ids));
+        self
     }
 
     /// The statements that speak of a request, and how they name the caller. In identity policies every

@@ -1,5 +1,7 @@
 //! Principals as policies name them (spec/policy.md §3).
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{
@@ -13,8 +15,12 @@ pub(crate) enum PrincipalPattern {
     Everyone,
     /// An account, by its id or its root ARN.
     Account(String),
-    /// A user, a role or a session, by ARN or by the unique id that an ARN became.
-    Entity(String),
+    /// A user, a role or a session, by ARN or by the unique id that an ARN became. `id`: whom the ARN meant
+    /// when the policy was stored; who is made again under the same name is somebody else.
+    Entity {
+        name: String,
+        id: Option<String>,
+    },
     /// `rds.amazonaws.com`, regional or not.
     Service(String),
 }
@@ -52,7 +58,7 @@ impl PrincipalPattern {
         let unique_id =
             text.len() == 21 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         if unique_id {
-            return Ok(Self::Entity(text.into()));
+            return Ok(Self::entity_named(text));
         }
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", _, service @ ("iam" | "sts"), "", account, resource] = parts[..] else {
@@ -69,16 +75,27 @@ impl PrincipalPattern {
         };
         match resource {
             "root" if service == "iam" => Ok(Self::Account(account.into())),
-            _ if entity => Ok(Self::Entity(text.into())),
+            _ if entity => Ok(Self::entity_named(text)),
             _ => Err(Malformed::BadPrincipal),
         }
+    }
+
+    fn entity_named(name: &str) -> Self {
+        Self::Entity { name: name.into(), id: None }
     }
 
     /// The ARN of a user, role or session.
     pub(crate) fn entity(&self) -> Option<&str> {
         match self {
-            Self::Entity(arn) if arn.starts_with("arn:") => Some(arn),
+            Self::Entity { name, .. } if name.starts_with("arn:") => Some(name),
             _ => None,
+        }
+    }
+
+    /// Ties an ARN to the unique id behind it.
+    pub(crate) fn bind(&mut self, ids: &BTreeMap<String, String>) {
+        if let Self::Entity { name, id } = self {
+            *id = ids.get(name).cloned();
         }
     }
 
@@ -92,11 +109,13 @@ impl PrincipalPattern {
             (Self::Account(wanted), principal) => {
                 (principal.account() == Some(wanted.as_str())).then_some(Named::ByAccount)
             }
-            (Self::Entity(wanted), Principal::User { arn, id, .. }) => {
-                (wanted == arn || wanted == id).then_some(Named::Directly)
+            (Self::Entity { name, id: bound }, Principal::User { arn, id, .. }) => {
+                let same = name == arn && bound.as_ref().is_none_or(|bound| bound == id);
+                (same || name == id).then_some(Named::Directly)
             }
-            (Self::Entity(wanted), Principal::Session { arn, role_arn, .. }) => {
-                (wanted == arn || wanted == role_arn).then_some(Named::Directly)
+            (Self::Entity { name, id: bound }, Principal::Session { arn, role_arn, role_id, .. }) => {
+                let same = name == role_arn && bound.as_ref().is_none_or(|bound| bound == role_id);
+                (same || name == arn || name == role_id).then_some(Named::Directly)
             }
             (Self::Service(wanted), Principal::Service { name }) => {
                 (wanted == name || regionless(name) == *wanted).then_some(Named::Directly)

@@ -33,8 +33,8 @@ pub enum Principal {
     Root { account: String },
     /// A user, by ARN and unique id.
     User { account: String, arn: String, id: String },
-    /// A session, by its own ARN and its role's.
-    Session { account: String, arn: String, role_arn: String },
+    /// A session, by its own ARN and its role's, and the role's unique id.
+    Session { account: String, arn: String, role_arn: String, role_id: String },
     /// A service by itself: `rds.us-west-2.amazonaws.com`.
     Service { name: String },
 }

@@ -1,4 +1,5 @@
-//! Texts of a policy with variables in them: `${aws:username}`, `${key, 'default'}`, `${*}` (spec/policy.md §5).
+//! Texts of a policy with variables in them: `${aws:username}`, `${key, 'default'}`, `${*}` (spec/policy.md
+//! §5).
 
 use crate::{document::Malformed, request::Context, wildcard::Pattern};
 
@@ -38,7 +39,8 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Whether every variable has a value or a default. A statement with one that has neither matches nothing.
+    /// Whether every variable has a value or a default. A statement with one that has neither matches
+    /// nothing.
     pub(crate) fn resolves(&self, context: &Context) -> bool {
         self.0.iter().all(|part| match part {
             Part::Variable { key, default } => value(key, default.as_ref(), context).is_some(),

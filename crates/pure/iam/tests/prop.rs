@@ -1,5 +1,5 @@
-//! Decisions against a naive evaluator that reads spec/policy.md §2 to §5 word by word, over policies that are drawn
-//! from few names, so that they meet.
+//! Decisions against a naive evaluator that reads spec/policy.md §2 to §5 word by word, over policies that
+//! are drawn from few names, so that they meet.
 
 use std::sync::Arc;
 
@@ -49,6 +49,7 @@ fn callers() -> Vec<Principal> {
             account: OWN.into(),
             arn: "arn:aws:sts::111122223333:assumed-role/r/s".into(),
             role_arn: "arn:aws:iam::111122223333:role/r".into(),
+            role_id: "AROAEXAMPLEEXAMPLE001".into(),
         },
     ]
 }
@@ -169,6 +170,32 @@ fn naive(
     let delegated = !by_key.is_empty() || granted == Granted::ToAccount;
     let directly = by_key.contains(&true);
     if foreign { delegated && (by_identity || root) } else { directly || (delegated && by_identity) }
+}
+
+#[test]
+fn a_bound_name_no_longer_means_who_is_made_again_under_it() {
+    let statement = Statement {
+        allow: true,
+        principals: Some((false, vec![3])),
+        actions: (false, vec![4]),
+        resources: (false, vec!["*"]),
+        condition: None,
+    };
+    let principal = &callers()[2];
+    let context = Context::default();
+    let request = Request {
+        principal,
+        action: ACTIONS[0],
+        resource: KEY,
+        resource_account: Some(OWN),
+        context: &context,
+    };
+    for (id, allowed) in [("AIDA111122223333", true), ("AIDAEXAMPLEEXAMPLE999", false)] {
+        let ids = [(PRINCIPALS[3].to_owned(), id.to_owned())].into();
+        let policy = document(std::slice::from_ref(&statement), Kind::Key).bound_to(&ids);
+        let policies = Policies { identity: &[], resource: Some(&policy), granted: Granted::No };
+        assert_eq!(decide(&request, &policies).is_allowed(), allowed, "{id}");
+    }
 }
 
 proptest! {

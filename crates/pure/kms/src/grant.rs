@@ -16,7 +16,14 @@ pub struct Grant {
     pub name: Option<String>,
     pub created: Timestamp,
     pub grantee: String,
+    /// The unique id behind the grantee's ARN, of a user or role: who is made again under the same name is
+    /// somebody else.
+    #[serde(default)]
+    pub grantee_id: Option<String>,
     pub retiring: Option<String>,
+    /// The same of the retiring principal.
+    #[serde(default)]
+    pub retiring_id: Option<String>,
     /// The account of whoever created it.
     pub issuing_account: AccountId,
     pub operations: BTreeSet<String>,
@@ -38,6 +45,8 @@ pub struct Constraints {
 pub struct User<'a> {
     /// The caller's ARN, or a service principal.
     pub arn: &'a str,
+    /// The unique id of a user, or of a session's role; empty for everybody else.
+    pub id: &'a str,
     /// The role of a session.
     pub role_arn: Option<&'a str>,
     /// `None` for services.
@@ -115,13 +124,9 @@ impl User<'_> {
         [Some(self.arn), self.role_arn].into_iter().flatten().map(str::to_owned).chain(root).collect()
     }
 
-    /// Whether a principal is the user itself or its role, and not just its account.
-    pub fn is_named(&self, principal: &str) -> bool {
-        principal == self.arn || self.role_arn == Some(principal)
-    }
-
-    fn is(&self, principal: &str) -> bool {
-        self.is_named(principal) || self.account.is_some_and(|account| principal == root_of(account))
+    fn is_named(&self, principal: &str, id: Option<&str>) -> bool {
+        let named = principal == self.arn || self.role_arn == Some(principal);
+        named && id.is_none_or(|id| id == self.id)
     }
 }
 
@@ -131,10 +136,19 @@ pub fn root_of(account: &AccountId) -> String {
 }
 
 impl Grant {
+    /// Whether the grant is to the user itself or its role, and not just to its account.
+    pub fn names(&self, user: &User<'_>) -> bool {
+        user.is_named(&self.grantee, self.grantee_id.as_deref())
+    }
+
+    fn is_to(&self, user: &User<'_>) -> bool {
+        self.names(user) || user.account.is_some_and(|account| self.grantee == root_of(account))
+    }
+
     /// Whether the grant allows a user an operation with an encryption context. For `CreateGrant`, see
     /// [`Grant::allows_child`].
     pub fn allows(&self, user: &User<'_>, operation: &str, context: &BTreeMap<String, String>) -> bool {
-        user.is(&self.grantee)
+        self.is_to(user)
             && self.operations.contains(operation)
             && (CONTEXT_FREE.contains(&operation) || self.constraints.admit(context))
     }
@@ -146,7 +160,7 @@ impl Grant {
         operations: &BTreeSet<String>,
         constraints: &Constraints,
     ) -> bool {
-        user.is(&self.grantee)
+        self.is_to(user)
             && self.operations.contains("CreateGrant")
             && operations.is_subset(&self.operations)
             && constraints.keep(&self.constraints)
@@ -154,13 +168,14 @@ impl Grant {
 
     /// Whether a user may retire it without being told so by a policy.
     pub fn may_retire(&self, user: &User<'_>) -> bool {
-        let retiring = self.retiring.as_deref().is_some_and(|principal| user.is_named(principal));
-        let grantee = self.operations.contains("RetireGrant") && user.is_named(&self.grantee);
+        let id = self.retiring_id.as_deref();
+        let retiring = self.retiring.as_deref().is_some_and(|principal| user.is_named(principal, id));
+        let grantee = self.operations.contains("RetireGrant") && self.names(user);
         retiring || grantee || user.arn == root_of(&self.issuing_account)
     }
 
-    /// Whether an account may let its principals retire it: the account that made it, and that of the retiring
-    /// principal.
+    /// Whether an account may let its principals retire it: the account that made it, and that of the
+    /// retiring principal.
     pub fn retirable_from(&self, account: &AccountId) -> bool {
         let of_retiring = self.retiring.as_deref().and_then(|arn| arn.split(':').nth(4));
         self.issuing_account == *account || of_retiring == Some(account.as_str())
@@ -168,16 +183,8 @@ impl Grant {
 
     /// Whether a second request with the same name means this grant.
     pub fn is_same_request(&self, other: &Self) -> bool {
-        self.name.is_some()
-            && (&self.name, &self.key, &self.grantee, &self.retiring, &self.operations, &self.constraints)
-                == (
-                    &other.name,
-                    &other.key,
-                    &other.grantee,
-                    &other.retiring,
-                    &other.operations,
-                    &other.constraints,
-                )
+        let unlike = |grant: &Self| Self { id: String::new(), created: self.created, ..grant.clone() };
+        self.name.is_some() && unlike(self) == unlike(other)
     }
 }
 
@@ -204,14 +211,16 @@ mod tests {
             name: Some("n".into()),
             created: Timestamp::default(),
             grantee: "rds.us-west-2.amazonaws.com".into(),
+            grantee_id: None,
             retiring: None,
+            retiring_id: None,
             issuing_account: "111122223333".parse().unwrap(),
             operations: operations(&["Decrypt", "CreateGrant", "DescribeKey"]),
             constraints,
         }
     }
 
-    const RDS: User<'_> = User { arn: "rds.us-west-2.amazonaws.com", role_arn: None, account: None };
+    const RDS: User<'_> = User { arn: "rds.us-west-2.amazonaws.com", id: "", role_arn: None, account: None };
 
     #[test]
     fn constraints_are_held_where_there_is_a_context() {
@@ -273,12 +282,16 @@ mod tests {
         grant.operations.insert("RetireGrant".into());
         assert!(grant.may_retire(&RDS));
         let account: AccountId = "111122223333".parse().unwrap();
-        let root = User { arn: "arn:aws:iam::111122223333:root", role_arn: None, account: Some(&account) };
+        let root = User { arn: "arn:aws:iam::111122223333:root", account: Some(&account), ..RDS };
         assert!(grant.may_retire(&root));
-        let user = User { arn: "arn:aws:iam::111122223333:user/a", role_arn: None, account: Some(&account) };
+        let user =
+            User { arn: "arn:aws:iam::111122223333:user/a", id: "AIDA1", account: Some(&account), ..RDS };
         assert!(!grant.may_retire(&user));
         assert!(grant.retirable_from(&account) && !grant.retirable_from(&"444455556666".parse().unwrap()));
         grant.retiring = Some(user.arn.into());
         assert!(grant.may_retire(&user));
+        grant.retiring_id = Some("AIDA1".into());
+        assert!(grant.may_retire(&user));
+        assert!(!grant.may_retire(&User { id: "AIDA2", ..user }), "made again under the same name");
     }
 }

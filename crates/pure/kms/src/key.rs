@@ -40,6 +40,9 @@ pub struct Key {
     pub deletion: Option<Timestamp>,
     /// The text as it was given.
     pub policy: String,
+    /// The unique ids behind the ARNs in the policy when it was given.
+    #[serde(default)]
+    pub principals: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub rotation: Rotation,
     /// Oldest first; the last one is current.
@@ -107,6 +110,7 @@ impl Key {
             state: KeyState::Enabled,
             deletion: None,
             policy,
+            principals: BTreeMap::new(),
             tags: BTreeMap::new(),
             rotation: Rotation {
                 enabled: managed,
@@ -221,7 +225,8 @@ impl Key {
         Ok(())
     }
 
-    /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is cancelled.
+    /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is
+    /// cancelled.
     pub fn rotation_shown(&self) -> bool {
         self.rotation.enabled && self.deletion.is_none()
     }

@@ -1,4 +1,5 @@
-//! `kms:CancelKeyDeletion` (spec/kms.md §9): back from the waiting period, disabled. Trail: management event, write.
+//! `kms:CancelKeyDeletion` (spec/kms.md §9): back from the waiting period, disabled. Trail: management event,
+//! write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;

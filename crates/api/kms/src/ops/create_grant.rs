@@ -1,5 +1,5 @@
-//! `kms:CreateGrant` (spec/kms.md §11): lets a principal use a key, within constraints. Grantable, across accounts.
-//! Trail: management event, write; the token is never recorded.
+//! `kms:CreateGrant` (spec/kms.md §11): lets a principal use a key, within constraints. Grantable, across
+//! accounts. Trail: management event, write; the token is never recorded.
 
 use std::collections::BTreeSet;
 
@@ -70,10 +70,8 @@ impl Request {
             return Err(fault::unsupported("Grants to service principals by source ARN are not supported."));
         }
         if self.operations.is_empty() {
-            return Err(fault::validation(
-                "1 validation error detected: Value at 'operations' failed to satisfy constraint: Member must have \
-                 length greater than or equal to 1",
-            ));
+            let rule = "Member must have length greater than or equal to 1";
+            return Err(fault::constraint("'[]'", "operations", rule));
         }
         if let Some(other) = self.operations.iter().find(|name| !GRANTABLE.contains(&name.as_str())) {
             return Err(fault::validation(format!(
@@ -97,12 +95,15 @@ impl Request {
         self.grantee_principal.as_deref().ok_or_else(|| fault::missing("granteePrincipal"))
     }
 
-    fn into_grant(self, call: &Call, target: &Target) -> Result<Grant, Fault> {
+    fn into_grant(self, kms: &Kms, call: &Call, target: &Target) -> Result<Grant, Fault> {
+        let id_of = |principal: &String| kms.principal_id(principal);
         Ok(Grant {
             id: token::new_grant_id(),
             key: target.name().clone(),
             created: call.now,
             grantee: self.grantee()?.to_owned(),
+            grantee_id: self.grantee_principal.as_ref().and_then(id_of),
+            retiring_id: self.retiring_principal.as_ref().and_then(id_of),
             name: self.name,
             retiring: self.retiring_principal,
             issuing_account: call.account().clone(),
@@ -161,7 +162,7 @@ impl Operation for CreateGrant {
             principal::check(kms, call, principal)?;
         }
         let dry_run = request.dry_run;
-        let grant = request.into_grant(call, &target)?;
+        let grant = request.into_grant(kms, call, &target)?;
         let mut change = kms.begin(&call.event_id).await?;
         let state = kms.still_there(target.name())?.key.state;
         permits(Row::CreateGrant, state).map_err(|state| fault::blocked(target.name(), state))?;

@@ -1,23 +1,20 @@
-//! `kms:CreateKey` (spec/kms.md §5, §6): a symmetric key for encryption, with its policy and tags. Other kinds of keys
-//! exist in AWS and are not served here. Trail: management event, write.
-
-use std::sync::Arc;
+//! `kms:CreateKey` (spec/kms.md §5, §6): a symmetric key for encryption, with its policy and tags. Other
+//! kinds of keys exist in AWS and are not served here. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use kms::{Key, KeyName, Manager, SYMMETRIC, check_spec, default_policy};
+use kms::{KeyName, Manager, SYMMETRIC, check_spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
 
 use crate::{
     create::{new_key, new_name},
-    entries::Entry,
     fault,
     metadata::KeyMetadata,
     policy,
     registry::Kms,
     tags::{Tag, pairs, with_tags},
-    target::{KEY, Target, ask_of},
+    target::{KEY, ask_of},
 };
 
 const ACTION: &str = "kms:CreateKey";
@@ -56,10 +53,9 @@ pub struct Response {
 impl Request {
     fn check(&self) -> Result<(), Fault> {
         if self.key_spec.is_some() && self.customer_master_key_spec.is_some() {
-            return Err(fault::validation(
-                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
-                 deprecated.",
-            ));
+            let text = "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. \
+                        CustomerMasterKeySpec is deprecated.";
+            return Err(fault::validation(text));
         }
         let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref());
         check_spec(spec, self.key_usage.as_deref()).map_err(|bad| fault::bad_spec(&bad))?;
@@ -129,13 +125,14 @@ impl Operation for CreateKey {
         name: Authorized<KeyName>,
     ) -> Result<Response, Fault> {
         let name = name.into_inner();
-        let given = request.policy.as_deref().map(|text| policy::check(kms, text)).transpose()?;
-        let policy = request.policy.unwrap_or_else(|| default_policy(call.account()));
-        let (mut key, material) = new_key(name.clone(), Manager::Customer, policy, call.now);
+        let (mut key, material) = new_key(name.clone(), Manager::Customer, call.now);
         key.description = request.description;
         key.tag(pairs(request.tags)).map_err(|refusal| fault::refused(&name, &refusal))?;
-        if let Some(document) = given.filter(|_| !request.bypass_policy_lockout_safety_check) {
-            policy::check_lockout(kms, call, &not_yet(&key, &document), document)?;
+        if let Some(text) = request.policy {
+            policy::check(kms, text)?.put(&mut key);
+            if !request.bypass_policy_lockout_safety_check {
+                policy::check_lockout(kms, call, &key)?;
+            }
         }
         let mut change = kms.begin(&call.event_id).await?;
         if kms.customer_keys_in(&name.account, &name.region) >= MOST_KEYS {
@@ -151,10 +148,4 @@ impl Operation for CreateKey {
     fn recorded_response(response: &Response) -> Option<Value> {
         Some(json!({"KeyMetadata": response.key_metadata}))
     }
-}
-
-/// A key as it will be, to ask about.
-fn not_yet(key: &Key, policy: &Arc<iam::Document>) -> Target {
-    let entry = Entry { key: key.clone(), policy: Arc::clone(policy), materials: Default::default() };
-    Target { entry: Arc::new(entry), alias: None }
 }

@@ -1,5 +1,5 @@
-//! `kms:Decrypt` (spec/kms.md §12): what Encrypt or GenerateDataKey made, with the same encryption context. The
-//! ciphertext names its key. Grantable, across accounts. Trail: management event, read.
+//! `kms:Decrypt` (spec/kms.md §12): what Encrypt or GenerateDataKey made, with the same encryption context.
+//! The ciphertext names its key. Grantable, across accounts. Trail: management event, read.
 
 use envelope::EncryptionContext;
 use front::{Ask, Authorized, Call, Effect, Operation};

@@ -1,5 +1,5 @@
-//! `kms:DescribeKey` (spec/kms.md §5): everything about a key but its material. Grantable, across accounts. Trail:
-//! management event, read.
+//! `kms:DescribeKey` (spec/kms.md §5): everything about a key but its material. Grantable, across accounts.
+//! Trail: management event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};

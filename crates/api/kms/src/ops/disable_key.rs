@@ -1,4 +1,5 @@
-//! `kms:DisableKey` (spec/kms.md §9): no cryptography until the key is enabled again. Trail: management event, write.
+//! `kms:DisableKey` (spec/kms.md §9): no cryptography until the key is enabled again. Trail: management
+//! event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! `kms:EnableKeyRotation` (spec/kms.md §10): automatic rotation, or another period of it. Trail: management event, write.
+//! `kms:EnableKeyRotation` (spec/kms.md §10): automatic rotation, or another period of it. Trail: management
+//! event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;

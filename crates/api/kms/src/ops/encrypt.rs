@@ -1,5 +1,5 @@
-//! `kms:Encrypt` (spec/kms.md §12): up to 4096 bytes under a key, bound to an encryption context. Grantable, across
-//! accounts. Trail: management event, read.
+//! `kms:Encrypt` (spec/kms.md §12): up to 4096 bytes under a key, bound to an encryption context. Grantable,
+//! across accounts. Trail: management event, read.
 
 use envelope::EncryptionContext;
 use front::{Ask, Authorized, Call, Effect, Operation};

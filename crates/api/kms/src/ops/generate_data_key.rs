@@ -1,5 +1,5 @@
-//! `kms:GenerateDataKey` (spec/kms.md §5): a new key in the clear and wrapped, nothing of it is kept. Grantable, across
-//! accounts. Trail: management event, read.
+//! `kms:GenerateDataKey` (spec/kms.md §5): a new key in the clear and wrapped, nothing of it is kept.
+//! Grantable, across accounts. Trail: management event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! `kms:GenerateDataKeyWithoutPlaintext` (spec/kms.md §5): a new key, wrapped only. A permission of its own. Grantable,
-//! across accounts. Trail: management event, read.
+//! `kms:GenerateDataKeyWithoutPlaintext` (spec/kms.md §5): a new key, wrapped only. A permission of its own.
+//! Grantable, across accounts. Trail: management event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! `kms:GetKeyLastUsage` (spec/kms.md §4): the last successful cryptographic operation with a key. The trail knows it:
-//! nothing else is kept of uses. Trail: management event, read.
+//! `kms:GetKeyLastUsage` (spec/kms.md §4): the last successful cryptographic operation with a key. The trail
+//! knows it: nothing else is kept of uses. Trail: management event, read.
 
 use audit::Query;
 use front::{Ask, Authorized, Call, Effect, Operation};

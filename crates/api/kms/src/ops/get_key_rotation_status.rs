@@ -1,5 +1,5 @@
-//! `kms:GetKeyRotationStatus` (spec/kms.md §10): whether and when a key is rotated by itself. Across accounts. Trail:
-//! management event, read.
+//! `kms:GetKeyRotationStatus` (spec/kms.md §10): whether and when a key is rotated by itself. Across
+//! accounts. Trail: management event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;

@@ -1,5 +1,5 @@
-//! `kms:ListAliases` (spec/kms.md §8): the aliases of the account in the region, or those of one key. Trail: management
-//! event, read.
+//! `kms:ListAliases` (spec/kms.md §8): the aliases of the account in the region, or those of one key. Trail:
+//! management event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;

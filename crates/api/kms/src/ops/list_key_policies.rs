@@ -1,4 +1,5 @@
-//! `kms:ListKeyPolicies` (spec/kms.md §4): every key has one policy, `default`. Trail: management event, read.
+//! `kms:ListKeyPolicies` (spec/kms.md §4): every key has one policy, `default`. Trail: management event,
+//! read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! `kms:ListKeyRotations` (spec/kms.md §10): the rotations of a key, or all its materials. Trail: management event, read.
+//! `kms:ListKeyRotations` (spec/kms.md §10): the rotations of a key, or all its materials. Trail: management
+//! event, read.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;

@@ -60,11 +60,8 @@ impl Operation for ListKeys {
         let own = request.resource_owners.is_none_or(|owners| owners.iter().any(|owner| owner == "SELF"));
         let keys = if own { kms.keys_in(call.account(), &call.region) } else { Vec::new() };
         let page = request.page.page(Limits::LONG, keys, |entry| entry.key.name.id.to_string())?;
-        let list = |entry: &std::sync::Arc<crate::entries::Entry>| Key {
-            key_id: entry.key.name.id.to_string(),
-            key_arn: entry.key.name.to_string(),
-        };
-        let keys = page.items.iter().map(list).collect();
+        let names = page.items.iter().map(|entry| &entry.key.name);
+        let keys = names.map(|name| Key { key_id: name.id.to_string(), key_arn: name.to_string() }).collect();
         Ok(Response { keys, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
     }
 }

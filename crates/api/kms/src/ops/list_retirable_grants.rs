@@ -1,5 +1,5 @@
-//! `kms:ListRetirableGrants` (spec/kms.md §11): the grants that a principal of the account may retire, on keys of any
-//! account. Trail: management event, read.
+//! `kms:ListRetirableGrants` (spec/kms.md §11): the grants that a principal of the account may retire, on
+//! keys of any account. Trail: management event, read.
 
 use front::{Ask, Authorized, Call, Caller, Effect, Operation};
 use kms::Grant;

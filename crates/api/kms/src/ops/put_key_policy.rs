@@ -54,15 +54,16 @@ impl Operation for PutKeyPolicy {
         if request.policy_name.is_some_and(|name| name != DEFAULT) {
             return Err(fault::unsupported("A key has one policy, and its name is default."));
         }
-        let document = policy::check(kms, &request.policy)?;
+        let checked = policy::check(kms, request.policy)?;
+        let mut change = kms.begin(&call.event_id).await?;
+        let old = kms.still_there(target.name())?;
+        let mut key = old.key.clone();
+        checked.put(&mut key);
         if !request.bypass_policy_lockout_safety_check {
-            policy::check_lockout(kms, call, &target, document)?;
+            policy::check_lockout(kms, call, &key)?;
         }
-        kms.change_key(call, target.name(), |key| {
-            key.policy = request.policy;
-            Ok(())
-        })
-        .await?;
+        change.put_key(&old, key).await?;
+        change.commit().await?;
         Ok(Done::with(&target))
     }
 

@@ -1,6 +1,6 @@
-//! `kms:ReEncrypt` (spec/kms.md §4): a ciphertext of one key becomes one of another, and the plaintext never leaves.
-//! Two permissions: `kms:ReEncryptFrom` on the source, `kms:ReEncryptTo` on the destination. Grantable, across
-//! accounts. Trail: management event, read, with both keys.
+//! `kms:ReEncrypt` (spec/kms.md §4): a ciphertext of one key becomes one of another, and the plaintext never
+//! leaves. Two permissions: `kms:ReEncryptFrom` on the source, `kms:ReEncryptTo` on the destination.
+//! Grantable, across accounts. Trail: management event, read, with both keys.
 
 use envelope::EncryptionContext;
 use front::{Ask, Authorized, Call, Effect, Operation};

@@ -1,5 +1,5 @@
-//! `kms:RetireGrant` (spec/kms.md §11): whoever a grant serves ends it. The grant itself says who may; key policies can
-//! only forbid it. Across accounts. Trail: management event, write; the token is never recorded.
+//! `kms:RetireGrant` (spec/kms.md §11): whoever a grant serves ends it. The grant itself says who may; key
+//! policies can only forbid it. Across accounts. Trail: management event, write; the token is never recorded.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `kms:RevokeGrant` (spec/kms.md §11): the key's side takes a grant back, at once. Across accounts. Trail: management
-//! event, write.
+//! `kms:RevokeGrant` (spec/kms.md §11): the key's side takes a grant back, at once. Across accounts. Trail:
+//! management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;

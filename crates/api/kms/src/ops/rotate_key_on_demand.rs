@@ -1,5 +1,5 @@
-//! `kms:RotateKeyOnDemand` (spec/kms.md §10): a new material now; the schedule stays. Trail: management event, write,
-//! and an event of the service's own for the rotation.
+//! `kms:RotateKeyOnDemand` (spec/kms.md §10): a new material now; the schedule stays. Trail: management
+//! event, write, and an event of the service's own for the rotation.
 
 use std::time::Duration;
 

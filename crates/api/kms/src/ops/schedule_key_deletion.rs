@@ -1,5 +1,5 @@
-//! `kms:ScheduleKeyDeletion` (spec/kms.md §9): the key is of no use from now on, and gone at the end of its waiting
-//! period. Trail: management event, write.
+//! `kms:ScheduleKeyDeletion` (spec/kms.md §9): the key is of no use from now on, and gone at the end of its
+//! waiting period. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;

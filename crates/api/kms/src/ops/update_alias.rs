@@ -1,4 +1,5 @@
-//! `kms:UpdateAlias` (spec/kms.md §8): an alias stands for another key from now on. Trail: management event, write.
+//! `kms:UpdateAlias` (spec/kms.md §8): an alias stands for another key from now on. Trail: management event,
+//! write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use kms::{Row, permits};

@@ -1,4 +1,5 @@
-//! Who may use which key: key policies, identity policies, services, accounts, conditions (spec/policy.md §2, §7).
+//! Who may use which key: key policies, identity policies, services, accounts, conditions (spec/policy.md §2,
+//! §7).
 
 use front::Caller;
 use serde_json::{Value, json};
@@ -416,4 +417,22 @@ async fn a_grant_to_a_foreign_user_suffices_and_one_to_his_account_leaves_it_to_
     encrypt(&world, &root(OTHER), &key).await.unwrap();
     world.give(&dba, &[allow(json!("kms:Encrypt"), &key)]);
     encrypt(&world, &dba, &key).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_made_again_under_an_old_name_gets_nothing_of_it() {
+    let world = World::new().await;
+    let dba = world.stranger();
+    let Caller::User(first) = &dba else { unreachable!("a user") };
+    let again = Caller::User(front::User { id: "AIDAEXAMPLEEXAMPLE002".into(), ..first.clone() });
+    let (named, granted) = (world.key().await, world.key().await);
+    let use_it = json!([{"Effect": "Allow", "Principal": {"AWS": dba.arn()}, "Action": "kms:Encrypt", "Resource": "*"}]);
+    put(&world, &named, use_it).await;
+    let input = json!({"KeyId": granted, "GranteePrincipal": dba.arn(), "Operations": ["Encrypt"]});
+    world.call(&root(OWNER), "CreateGrant", input).await.unwrap();
+    let world = world.restarted().await;
+    for key in [named, granted] {
+        encrypt(&world, &dba, &key).await.unwrap();
+        assert_eq!(code(encrypt(&world, &again, &key).await), "AccessDeniedException");
+    }
 }

@@ -1,4 +1,5 @@
-//! The KMS API through a real pipeline: real store, custody and trail, a directory in memory, a clock that tests turn.
+//! The KMS API through a real pipeline: real store, custody and trail, a directory in memory, a clock that
+//! tests turn.
 
 mod aliases;
 mod authorization;

@@ -137,6 +137,9 @@ async fn a_new_policy_is_told_to_those_who_listen() {
     assert_eq!(changes.try_recv().unwrap().key_arn, key);
     assert_eq!(code(put(&world, &root(OTHER), &key, "{}").await), "AccessDeniedException");
     assert!(changes.try_recv().is_err(), "what is refused changes nothing");
+    world.call(&root(OWNER), "EnableKeyRotation", json!({"KeyId": key})).await.unwrap();
+    world.call(&root(OWNER), "RotateKeyOnDemand", json!({"KeyId": key})).await.unwrap();
+    assert!(changes.try_recv().is_err(), "what is of no concern to users of the key is not told");
     for (operation, input) in [
         ("DisableKey", json!({"KeyId": key})),
         ("EnableKey", json!({"KeyId": key})),

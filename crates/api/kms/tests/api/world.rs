@@ -48,6 +48,12 @@ impl Directory for Principals {
         self.0.lock().unwrap().get(&arn).cloned().unwrap_or_default()
     }
 
+    fn principal_id(&self, arn: &str) -> Option<String> {
+        let known = self.0.lock().unwrap().contains_key(arn);
+        let id = if arn.contains(":role/") { "AROAEXAMPLEEXAMPLE001" } else { "AIDAEXAMPLEEXAMPLE001" };
+        known.then(|| id.to_owned())
+    }
+
     fn principal_exists(&self, arn: &str) -> bool {
         let known = self.0.lock().unwrap();
         let parts: Vec<&str> = arn.split([':', '/']).collect();
@@ -218,7 +224,8 @@ impl World {
         self.run(&call, name, input).await
     }
 
-    /// Every answer is held against the model of the service: no member that it does not know, all that it requires.
+    /// Every answer is held against the model of the service: no member that it does not know, all that it
+    /// requires.
     pub async fn run(&self, call: &Call, name: &str, input: Value) -> Result<Value, Fault> {
         let answer = self.router.call(&self.pipeline, ServiceId::Kms, name, call, input).await?;
         let value = serde_json::from_slice(&answer).unwrap();
