@@ -3,7 +3,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,7 +11,6 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::apart;
-use crate::device::BlockDevice;
 use crate::error::{AttachError, Missing, Tried};
 use crate::locked::Aborter;
 use crate::loopdev::{Identity, LoopDevice};
@@ -54,10 +52,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Attaches what is served at `places.device`. Returns the block size of the file system.
+    /// Attaches what is served at `places.device` and holds `content`. Returns the block size of the file system.
     pub(crate) fn attach(
         places: Places,
-        device: Arc<dyn BlockDevice>,
+        content: Content,
         large_blocks: bool,
         aborter: Aborter,
     ) -> Result<(Self, u32), AttachError> {
@@ -66,9 +64,7 @@ impl Keeper {
         let thread = apart::spawn("keeper", move |parted| {
             let outcome = parted
                 .tried(|| "part the files of a thread".into())
-                .and_then(|()| attach(&places, device.as_ref(), large_blocks));
-            // The volume's keys must be able to go while this thread still waits for the kernel.
-            drop(device);
+                .and_then(|()| attach(&places, content, large_blocks));
             match outcome {
                 Ok((identity, block_size)) => {
                     // If nobody listens any more, the order to detach comes as the end of the channel.
@@ -99,11 +95,7 @@ impl Keeper {
     }
 }
 
-fn attach(
-    places: &Places,
-    device: &dyn BlockDevice,
-    large_blocks: bool,
-) -> Result<(Identity, u32), AttachError> {
+fn attach(places: &Places, content: Content, large_blocks: bool) -> Result<(Identity, u32), AttachError> {
     fs::create_dir_all(&places.mount).tried(|| format!("make {}", places.mount.display()))?;
     let backing = OpenOptions::new()
         .read(true)
@@ -112,7 +104,7 @@ fn attach(
         .tried(|| format!("open {}", places.device.display()))?;
     // From the mount on the file system holds the loop device; this thread keeps neither it nor the file open.
     let loop_device = LoopDevice::configure(&backing, &places.owner)?;
-    let block_size = mount_or_format(&loop_device.path(), &places.mount, device, large_blocks)?;
+    let block_size = mount_or_format(&loop_device.path(), &places.mount, content, large_blocks)?;
     Ok((loop_device.identity(), block_size))
 }
 
@@ -120,14 +112,14 @@ fn attach(
 fn mount_or_format(
     node: &Path,
     target: &Path,
-    device: &dyn BlockDevice,
+    content: Content,
     large_blocks: bool,
 ) -> Result<u32, AttachError> {
     let mount = |block_size| match xfs::mount_at(node, target) {
         Err(Errno::ENODEV) => Err(AttachError::Unsupported(Missing::Xfs)),
         mounted => mounted.map(|()| block_size).tried(|| format!("mount the volume at {}", target.display())),
     };
-    match xfs::content(device)? {
+    match content {
         Content::Foreign => Err(AttachError::NotXfs),
         Content::Xfs { block_size } if block_size > xfs::SMALL_BLOCK => match xfs::mount_at(node, target) {
             Err(error) if xfs::is_block_size_refused(error) => {

@@ -13,6 +13,7 @@ use crate::keeper::{Detach, Keeper, Places};
 use crate::locked::Aborter;
 use crate::namespace;
 use crate::support::kernel_support;
+use crate::xfs;
 
 /// How a volume is attached.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ impl Mounted {
             device.size() > 0 && device.size().is_multiple_of(SECTOR as u64),
             "the size of a block device is a multiple of its sector"
         );
+        // Read here: the keeper's thread could not, as it has none of the files that the device may use.
+        let content = xfs::content(device.as_ref())?;
         let dir = fs::canonicalize(dir).tried(|| format!("find {}", dir.display()))?;
         let places = Places::under(&dir);
         let mount = places.mount.clone();
@@ -80,11 +83,11 @@ impl Mounted {
         // From here on dropping it takes the device down again.
         let aborter = Aborter::new(places.device.clone());
         let attached = FuserTransport
-            .serve(connection, DeviceFile::new(Arc::clone(&device)), options.workers.max(1))
+            .serve(connection, DeviceFile::new(device), options.workers.max(1))
             .tried(|| "serve the device".into())
             .and_then(|serving| {
                 let (keeper, block_size) =
-                    Keeper::attach(places, device, options.large_blocks, aborter.clone())?;
+                    Keeper::attach(places, content, options.large_blocks, aborter.clone())?;
                 Ok((keeper, serving, block_size))
             });
         match attached {
