@@ -139,19 +139,17 @@ run 'aws configure set cli_timestamp_format iso8601'
 run "aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=$arn \\
     --query 'Events[].[EventTime,EventName,Username]' --output text"
 note 'The whole record of the last use of the key:'
-run "aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=Decrypt --max-items 1 \\
-    --query 'Events[0].CloudTrailEvent' --output text | head -n 1 | python3 -m json.tool"
+run "aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=Decrypt --max-results 1 \\
+    --query 'Events[0].CloudTrailEvent' --output text | python3 -m json.tool"
 run 'strongroom why alias/orders'
 
 step '7. The owner takes the key away'
 note 'Before: the process of the instance, its postgres, its mount and loop device.'
-run "pgrep -af 'instance --dir $STRONGROOM_HOME'"
-postgres=$(pgrep -P "$instance" | head -n 1)
-run "ps -o pid,user,args --pid $postgres"
-run "grep -E 'xfs|fuse' /proc/$instance/mounts"
-run 'losetup --list'
+run "pgrep --list-full --full $database | cut -c 1-140"
+run "grep -F $database /proc/$instance/mounts"
+run "losetup --list --noheadings | grep -F $database"
 begun=$(date +%s%N)
-run 'aws kms disable-key --key-id alias/orders'
+run 'aws kms disable-key --key-id "$key"'
 returned=$(date +%s%N)
 while psql -c 'SELECT 1' >/dev/null 2>&1; do
     [ $(( ($(date +%s%N) - begun) / 1000000 )) -lt 30000 ] || { note 'It still answers.'; exit 1; }
@@ -166,14 +164,14 @@ note "The CLI call took $(milliseconds "$returned" "$begun"); after it returned,
     "$(milliseconds "$closed" "$returned") (one psql start), and the process that held the key was gone within" \
     "$(milliseconds "$gone" "$returned")."
 refused 'psql -c "SELECT 1"'
-refused "pgrep -af 'instance --dir $STRONGROOM_HOME'"
-refused "ps -o pid,user,args --pid $postgres"
-run 'losetup --list'
+refused "pgrep --list-full --full $database"
+refused "losetup --list --noheadings | grep -F $database"
+refused "grep --no-messages -F $database /proc/*/mounts"
 run 'aws rds describe-db-clusters --db-cluster-identifier orders --query "DBClusters[0].Status" --output text'
 refused 'aws rds start-db-cluster --db-cluster-identifier orders'
 
 step '8. The owner gives it back'
-run 'aws kms enable-key --key-id alias/orders'
+run 'aws kms enable-key --key-id "$key"'
 run 'aws rds start-db-cluster --db-cluster-identifier orders --query DBCluster.Status --output text'
 run 'aws rds wait db-cluster-available --db-cluster-identifier orders'
 run 'psql -c "SELECT count(*), min(name) FROM customers"'
@@ -199,10 +197,12 @@ run 'aws kms describe-key --key-id alias/aws/rds --query "KeyMetadata.[Arn,KeyMa
 refused 'aws kms disable-key --key-id "$(aws kms describe-key --key-id alias/aws/rds --query KeyMetadata.Arn --output text)"'
 
 step 'Clean up'
+databases=$(ls "$STRONGROOM_HOME"/instances | paste -s -d '|')
 run 'strongroom stop --instances'
 wait
-note 'What is left of it: processes, mounts, loop devices.'
-refused "pgrep -af '$STRONGROOM_HOME'"
-refused "grep -F '$STRONGROOM_HOME' /proc/*/mounts 2>/dev/null"
-refused "losetup --list | grep -F '$STRONGROOM_HOME'"
-note 'Nothing. And its files are removed.'
+note 'What is left: processes, mounts, loop devices, directories.'
+refused "pgrep --list-full --full '$work|$databases'"
+refused "grep --no-messages -E '$databases' /proc/*/mounts"
+refused "losetup --list | grep -E '$databases'"
+refused "ls /run/strongroom | grep -E '$databases'"
+note 'Nothing. The files of the demo are removed as well.'
