@@ -102,7 +102,9 @@ impl Rds {
     async fn spawn(&self, cluster: &Cluster, live: &Live, id: &InstanceResourceId) -> Result<(), StepFault> {
         let _gate = live.gate.lock().await;
         match self.records.get::<Cluster>(cluster.id.as_str()).await? {
-            Some(now) if now.access == Access::Held && now.goal == Goal::Run => Ok(self.host.spawn(id).await?),
+            Some(now) if now.access == Access::Held && now.goal == Goal::Run => {
+                Ok(self.host.spawn(id).await?)
+            }
             _ => Ok(()),
         }
     }

@@ -108,14 +108,15 @@ impl Rds {
         }
     }
 
-    /// Checks every key from time to time, never all servers at the same moment, and adopts what slipped through.
+    /// Checks every key at once, as nobody told of changes while no server ran, and from time to time, never all servers at
+    /// the same moment; adopts what slipped through.
     async fn check_from_time_to_time(self: Arc<Self>) {
         loop {
+            self.check_all_keys().await;
             let mut dice = [0];
             self.entropy.fill(&mut dice);
             // 3/4 to 5/4 of the interval.
             sleep(self.settings.check_interval * (384 + u32::from(dice[0])) / 512).await;
-            self.check_all_keys().await;
             self.adopt().await;
         }
     }

@@ -154,8 +154,13 @@ async fn holds(played: Vec<Move>) {
     }
 }
 
+/// `PROPTEST_CASES`, or as many as take a few seconds.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn it_comes_to_rest_at_what_was_asked_for(played in prop::collection::vec(moves(), 10..80)) {

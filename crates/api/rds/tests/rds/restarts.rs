@@ -98,8 +98,7 @@ async fn a_server_that_dies_at_any_moment_leaves_nothing_undone() {
     let moments = (0..60).chain((60..).step_by(7));
     for moment in moments {
         if !live(moment).await {
-            eprintln!("MOMENT {moment}");
-            assert!(moment > 100, "the life of a cluster is longer than {moment} moments");
+            assert!(moment > 400, "the life of a cluster is longer than {moment} moments");
             return;
         }
     }
