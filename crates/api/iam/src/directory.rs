@@ -6,7 +6,7 @@ use front::{Caller, Credential, Directory};
 use ids::{AccountId, Arn};
 
 use crate::{
-    entity::{AccessKey, Entity as _, User},
+    entity::{AccessKey, Entity as _, ManagedPolicy, User},
     registry::Iam,
 };
 
@@ -26,7 +26,9 @@ impl Directory for Iam {
     fn identity_policies(&self, caller: &Caller) -> Vec<Arc<iam::Document>> {
         let Caller::User(user) = caller else { return Vec::new() };
         let Some(user) = self.by_id::<User>(&user.id) else { return Vec::new() };
-        user.policies.values().map(|policy| Arc::clone(&policy.document)).collect()
+        let inline = user.policies.values().map(|policy| Arc::clone(&policy.document));
+        let attached = user.attached.iter().filter_map(|id| self.by_id::<ManagedPolicy>(id));
+        inline.chain(attached.map(|managed| Arc::clone(&managed.policy.document))).collect()
     }
 
     fn principal_exists(&self, arn: &str) -> bool {

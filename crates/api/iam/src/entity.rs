@@ -1,6 +1,9 @@
-//! What IAM keeps: accounts, users, access keys.
+//! What IAM keeps: users, managed policies, access keys.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ids::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -39,6 +42,24 @@ pub struct User {
     /// Inline policies by name.
     #[serde(default)]
     pub policies: BTreeMap<String, Policy>,
+    /// Ids of the managed policies that are attached.
+    #[serde(default)]
+    pub attached: BTreeSet<String>,
+}
+
+/// A managed policy: a policy with a name of its own, for any number of users. It has one version, `v1`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ManagedPolicy {
+    /// `ANPA…`
+    pub id: String,
+    pub account: AccountId,
+    pub name: String,
+    pub path: String,
+    pub created: Timestamp,
+    pub description: Option<String>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    pub policy: Policy,
 }
 
 /// An access key of a user, or of the root user.
@@ -54,29 +75,35 @@ pub struct AccessKey {
     pub secret: Arc<Secret>,
 }
 
-impl Entity for User {
-    const KIND: &'static str = "user";
+macro_rules! entity {
+    ($name:ident, $kind:literal) => {
+        impl Entity for $name {
+            const KIND: &'static str = $kind;
 
-    fn id(&self) -> &str {
-        &self.id
-    }
+            fn id(&self) -> &str {
+                &self.id
+            }
 
-    fn account(&self) -> &AccountId {
-        &self.account
-    }
+            fn account(&self) -> &AccountId {
+                &self.account
+            }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
+            fn name(&self) -> &str {
+                &self.name
+            }
 
-    fn path(&self) -> &str {
-        &self.path
-    }
+            fn path(&self) -> &str {
+                &self.path
+            }
 
-    fn tags(&self) -> &BTreeMap<String, String> {
-        &self.tags
-    }
+            fn tags(&self) -> &BTreeMap<String, String> {
+                &self.tags
+            }
+        }
+    };
 }
+entity!(User, "user");
+entity!(ManagedPolicy, "policy");
 
 impl AccessKey {
     /// `Active` or `Inactive`.

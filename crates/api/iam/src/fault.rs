@@ -16,6 +16,24 @@ pub fn no_inline_policy(kind: &str, policy: &str) -> Fault {
     missing(format!("The {kind} policy with name {policy} cannot be found."))
 }
 
+pub fn no_managed_policy(arn: &str) -> Fault {
+    missing(format!("Policy {arn} was not found."))
+}
+
+/// What should be attached is not there.
+pub fn not_attachable(arn: &str) -> Fault {
+    missing(format!("Policy {arn} does not exist or is not attachable."))
+}
+
+pub fn policy_exists(name: &str) -> Fault {
+    let text = format!("A policy called {name} already exists. Duplicate names are not allowed.");
+    Fault::client("EntityAlreadyExists", text).with_status(409)
+}
+
+pub fn policy_attached() -> Fault {
+    Fault::client("DeleteConflict", "Cannot delete a policy attached to entities.").with_status(409)
+}
+
 pub fn missing(text: String) -> Fault {
     Fault::client("NoSuchEntity", text).with_status(404)
 }

@@ -1,4 +1,5 @@
-//! The IAM and STS APIs: accounts, users, access keys and their policies, over an in-memory registry that is
+//! The IAM and STS APIs: accounts, users with access keys, inline and managed
+//! policies, over an in-memory registry that is
 //! loaded from SQL at start and changed only after SQL was. It is also where every service learns who a caller
 //! is and what his policies say ([`front::Directory`]). One file an operation under `ops/`. Source:
 //! spec/policy.md §9, §11–§13.

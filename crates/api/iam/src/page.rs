@@ -1,5 +1,6 @@
 //! Pages of lists: an opaque marker names the list and the last item of the page before (spec/policy.md §12).
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use wire::Fault;
 
@@ -16,8 +17,11 @@ pub struct Page<T> {
     pub marker: Option<String>,
 }
 
-/// Cuts a page out of items that are sorted by `key`. `list` names the list, so that a marker of one is none of
-/// another.
+/// Bytes of a list's name in its markers.
+const NAME: usize = 8;
+
+/// Cuts a page out of items that are sorted by `key`, which has at most 200 bytes: a marker has at most 320
+/// characters. `list` names the list, so that a marker of one is none of another.
 ///
 /// # Errors
 /// `ValidationError` for a marker that we did not make for this list.
@@ -28,19 +32,20 @@ pub fn page<T>(
     marker: Option<&str>,
     max_items: Option<usize>,
 ) -> Result<Page<T>, Fault> {
-    let prefix = format!("1:{list}:");
-    let after = marker.map(|marker| read(marker, &prefix)).transpose()?;
+    let hash = digest(&SHA256, list.as_bytes());
+    let name = &hash.as_ref()[..NAME];
+    let after = marker.map(|marker| read(marker, name)).transpose()?;
     let mut rest = sorted.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
     let items: Vec<T> = rest.by_ref().take(max_items.unwrap_or(USUAL)).collect();
     let truncated = rest.next().is_some();
     let last = items.last().filter(|_| truncated);
-    let marker = last.map(|item| URL_SAFE_NO_PAD.encode(format!("{prefix}{}", key(item))));
+    let marker = last.map(|item| URL_SAFE_NO_PAD.encode([name, key(item).as_bytes()].concat()));
     Ok(Page { items, truncated, marker })
 }
 
-fn read(marker: &str, prefix: &str) -> Result<String, Fault> {
-    let decoded = URL_SAFE_NO_PAD.decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let key = decoded.and_then(|text| text.strip_prefix(prefix).map(str::to_owned));
+fn read(marker: &str, name: &[u8]) -> Result<String, Fault> {
+    let decoded = URL_SAFE_NO_PAD.decode(marker).ok();
+    let key = decoded.and_then(|bytes| String::from_utf8(bytes.strip_prefix(name)?.to_vec()).ok());
     key.ok_or_else(|| fault::validation("Invalid Marker."))
 }
 

@@ -11,7 +11,7 @@ use store::{Change, Store};
 use wire::Fault;
 
 use crate::{
-    entity::{AccessKey, Entity, User},
+    entity::{AccessKey, Entity, ManagedPolicy, User},
     fault, names, rows,
 };
 
@@ -41,7 +41,8 @@ pub enum LoadError {
 #[derive(Default)]
 pub(crate) struct Entries {
     accounts: BTreeMap<AccountId, Timestamp>,
-    pub(crate) users: Table<User>,
+    users: Table<User>,
+    policies: Table<ManagedPolicy>,
     keys: HashMap<String, Arc<AccessKey>>,
 }
 
@@ -52,6 +53,9 @@ impl Entries {
         let mut entries = Self { accounts, ..Self::default() };
         for user in rows::entities::<User>(pool).await? {
             entries.users.put(Arc::new(user));
+        }
+        for policy in rows::entities::<ManagedPolicy>(pool).await? {
+            entries.policies.put(Arc::new(policy));
         }
         for key in rows::access_keys(pool, custody).await? {
             entries.keys.insert(key.id.clone(), Arc::new(key));
@@ -112,15 +116,21 @@ pub(crate) trait Kept: Entity {
     fn table_mut(entries: &mut Entries) -> &mut Table<Self>;
 }
 
-impl Kept for User {
-    fn table(entries: &Entries) -> &Table<Self> {
-        &entries.users
-    }
+macro_rules! kept {
+    ($name:ident, $table:ident) => {
+        impl Kept for $name {
+            fn table(entries: &Entries) -> &Table<Self> {
+                &entries.$table
+            }
 
-    fn table_mut(entries: &mut Entries) -> &mut Table<Self> {
-        &mut entries.users
-    }
+            fn table_mut(entries: &mut Entries) -> &mut Table<Self> {
+                &mut entries.$table
+            }
+        }
+    };
 }
+kept!(User, users);
+kept!(ManagedPolicy, policies);
 
 impl Iam {
     /// Loads every account from the store.
@@ -173,6 +183,11 @@ impl Iam {
     /// Everything of a kind in an account, by folded name.
     pub(crate) fn of<T: Kept>(&self, account: &AccountId) -> Vec<Arc<T>> {
         self.read(|entries| T::table(entries).of(account))
+    }
+
+    /// How many users a managed policy is attached to.
+    pub(crate) fn attachments(&self, policy: &ManagedPolicy) -> usize {
+        self.of::<User>(&policy.account).iter().filter(|user| user.attached.contains(&policy.id)).count()
     }
 
     pub(crate) fn access_key(&self, id: &str) -> Option<Arc<AccessKey>> {

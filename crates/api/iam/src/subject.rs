@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use front::{Ask, Call, Caller};
-use ids::AccountId;
+use ids::{AccountId, Arn};
 use wire::Fault;
 
 use crate::{
-    entity::User,
+    entity::{Entity as _, ManagedPolicy, User},
     fault, names,
     registry::{Iam, Kept},
 };
@@ -49,6 +49,41 @@ impl<T: Kept> Subject<T> {
             }
         }
         ask
+    }
+}
+
+/// A managed policy that a request named by its ARN, there or not.
+#[derive(Debug)]
+pub struct Managed(Subject<ManagedPolicy>);
+
+impl Managed {
+    /// Looks an ARN up; only the caller's own account has policies for him.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no ARN of a policy.
+    pub fn of(iam: &Iam, call: &Call, text: &str) -> Result<Self, Fault> {
+        let invalid = || fault::invalid_input(format!("ARN {text} is not valid."));
+        let arn: Arn = text.parse().map_err(|_| invalid())?;
+        let path =
+            arn.resource.strip_prefix("policy/").filter(|_| arn.service == "iam").ok_or_else(invalid)?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let subject = Subject::<ManagedPolicy>::of(iam, call, name);
+        let found = subject.found.filter(|found| found.arn() == text);
+        Ok(Self(Subject { arn: text.into(), found, ..subject }))
+    }
+
+    pub fn arn(&self) -> &str {
+        &self.0.arn
+    }
+
+    /// The question whether the caller may do `action` to it.
+    pub fn ask(&self, action: &'static str) -> Ask {
+        self.0.ask(action)
+    }
+
+    /// The policy as it is now; `None` if there is none.
+    pub fn now(&self, iam: &Iam) -> Option<Arc<ManagedPolicy>> {
+        self.0.now(iam).ok()
     }
 }
 

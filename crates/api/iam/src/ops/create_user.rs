@@ -1,6 +1,6 @@
 //! `iam:CreateUser`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,7 @@ impl Operation for CreateUser {
             created: whole_seconds(call.now),
             tags,
             policies: BTreeMap::new(),
+            attached: BTreeSet::new(),
         };
         let response = Response { user: UserShape::of(&user) };
         change.put(user).await?;

@@ -48,6 +48,9 @@ impl Operation for DeleteUser {
         if !user.policies.is_empty() {
             return Err(fault::in_use("delete policies"));
         }
+        if !user.attached.is_empty() {
+            return Err(fault::in_use("detach all policies"));
+        }
         change.delete(&*user).await?;
         change.commit().await.map_err(Fault::internal)?;
         Ok(Empty {})

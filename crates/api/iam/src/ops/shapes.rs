@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use wire::Fault;
 
 use crate::{
-    entity::{Entity as _, User},
+    entity::{Entity as _, ManagedPolicy, User},
     fault,
 };
 
 /// Tags that one user, role or policy may have.
 const MOST_TAGS: usize = 50;
+
+/// The version that a managed policy has.
+pub const ONLY_VERSION: &str = "v1";
 
 /// An answer without members.
 #[derive(Debug, Serialize)]
@@ -59,6 +62,56 @@ impl UserShape {
         json!({
             "Path": self.path, "UserName": self.user_name, "UserId": self.user_id, "Arn": self.arn,
             "CreateDate": trail::written_date(self.create_date),
+        })
+    }
+}
+
+/// `Policy`: a managed policy without its document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PolicyShape {
+    pub policy_name: String,
+    pub policy_id: String,
+    pub arn: String,
+    pub path: String,
+    pub default_version_id: &'static str,
+    pub attachment_count: usize,
+    pub permissions_boundary_usage_count: usize,
+    pub is_attachable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    pub create_date: Timestamp,
+    pub update_date: Timestamp,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+impl PolicyShape {
+    pub fn of(policy: &ManagedPolicy, attachments: usize) -> Self {
+        Self {
+            policy_name: policy.name.clone(),
+            policy_id: policy.id.clone(),
+            arn: policy.arn(),
+            path: policy.path.clone(),
+            default_version_id: ONLY_VERSION,
+            attachment_count: attachments,
+            permissions_boundary_usage_count: 0,
+            is_attachable: true,
+            description: policy.description.clone(),
+            create_date: policy.created,
+            update_date: policy.created,
+            tags: tags(&policy.tags),
+        }
+    }
+
+    /// As the trail keeps it.
+    pub fn recorded(&self) -> Value {
+        let date = trail::written_date(self.create_date);
+        json!({
+            "PolicyName": self.policy_name, "PolicyId": self.policy_id, "Arn": self.arn, "Path": self.path,
+            "DefaultVersionId": self.default_version_id, "AttachmentCount": self.attachment_count,
+            "PermissionsBoundaryUsageCount": self.permissions_boundary_usage_count,
+            "IsAttachable": self.is_attachable, "CreateDate": date, "UpdateDate": date,
         })
     }
 }

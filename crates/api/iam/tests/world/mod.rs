@@ -1,4 +1,5 @@
 //! A server's identity side in a temporary directory: store, custody, trail, pipeline, operations.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     path::Path,
@@ -78,6 +79,13 @@ impl World {
         self.trail.close().await;
         self.store.close().await;
         Self::open(self.dir, self.clock).await
+    }
+
+    /// Another process on the same state.
+    pub async fn beside(&self) -> Arc<Iam> {
+        let store = Store::open(&self.dir.path().join("state.db")).await.unwrap();
+        let custody = Arc::new(Custody::open(&Source::File(self.dir.path().join("root.key"))).unwrap());
+        Iam::load(store, custody, self.clock.clone()).await.unwrap()
     }
 
     /// A call of IAM with the caller's access key; the answer is XML.
