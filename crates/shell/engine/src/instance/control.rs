@@ -71,6 +71,8 @@ fn answer(mut connection: UnixStream, life: &Arc<Life>) -> io::Result<()> {
     connection.set_write_timeout(Some(PATIENCE))?;
     let request: Request = match read_message(&mut connection) {
         Ok(request) => request,
+        // It only looked whether somebody listens.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
         Err(error) => {
             write_message(&mut connection, &Reply::refused(error.to_string()))?;
             return Err(error);

@@ -43,8 +43,10 @@ impl LocalHost {
         work: impl FnOnce(&Inner) -> Result<T, E> + Send + 'static,
     ) -> Work<'_, T> {
         let inner = Arc::clone(&self.0);
-        let working = spawn_blocking(move || work(&inner).map_err(|error| fault(order, &error)));
-        Box::pin(async move { working.await.map_err(|error| fault(order, &error))? })
+        Box::pin(async move {
+            let working = spawn_blocking(move || work(&inner).map_err(|error| fault(order, &error)));
+            working.await.map_err(|error| fault(order, &error))?
+        })
     }
 }
 
@@ -112,6 +114,7 @@ impl Inner {
         let certificate = Authority::of(&self.settings.home)
             .issue(id.as_str(), &order.host_names)
             .map_err(|error| format!("no certificate could be issued: {error}"))?;
+        volumes::make_above(&self.volume_dir(&order.volume)).map_err(|error| error.to_string())?;
         let origin = volumes::origin(&self.volume_dir(&order.volume)).map_err(|error| error.to_string())?;
         let master_verifier = match &order.initial.master_password {
             None => SecretBytes::default(),

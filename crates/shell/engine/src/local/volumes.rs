@@ -91,11 +91,17 @@ pub fn origin(dir: &Path) -> io::Result<Option<VolumeId>> {
     }
 }
 
+/// Makes the directory above that of a volume or a snapshot; only its owner may enter.
+///
+/// # Errors
+/// What the system says.
+pub fn make_above(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir.parent().unwrap_or(dir))
+}
+
 /// Removes what an earlier run began, and makes the directory above.
 fn clear_way(dir: &Path) -> Result<(), FilesFault> {
-    if let Some(parent) = dir.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
+    make_above(dir)?;
     remove(dir)
 }
 
