@@ -1,10 +1,13 @@
 //! The KMS API through a real pipeline: real store, custody and trail, a directory in memory, a clock that
 //! tests turn.
 
+mod accounts;
 mod aliases;
 mod authorization;
+mod conditions;
 mod cryptography;
 mod durability;
+mod ends;
 mod grants;
 mod keys;
 mod policies;
