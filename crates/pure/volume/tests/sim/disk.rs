@@ -97,6 +97,7 @@ impl SimDisk {
         disk.dead = false;
         disk.fuse = None;
         disk.full = 0;
+        disk.struck = false;
     }
 
     pub fn struck(&self) -> bool {
@@ -169,12 +170,17 @@ impl Disk {
 
     /// Puts bytes over others; if a fault strikes, only some of the atoms.
     fn put(random: &mut Random, target: &mut [u8], bytes: &[u8], torn: bool) {
-        let keep = random.below(4);
-        for (old, new) in target.chunks_mut(ATOM).zip(bytes.chunks(ATOM)) {
-            let written = match keep {
+        let atoms = bytes.len().div_ceil(ATOM) as u64;
+        let mode = random.below(6);
+        let cut = random.below(atoms + 1);
+        for (position, (old, new)) in (0..).zip(target.chunks_mut(ATOM).zip(bytes.chunks(ATOM))) {
+            let written = match mode {
                 _ if !torn => true,
                 0 => false,
                 1 => true,
+                2 => position < cut,
+                3 => position >= cut,
+                4 => position != cut,
                 _ => random.chance(2),
             };
             if written {
