@@ -11,10 +11,12 @@ from harness.model import service_model
 from harness.operations import served
 from harness.signing import Raw
 
-# Parameters of lists that only select: what nothing matches is an empty answer, however long it is.
+# Parameters that only select: what nothing matches is an empty answer, or nothing to do, however long it is.
 SELECTS_NOTHING = {
     ("DescribeDBEngineVersions", "EngineVersion"), ("DescribeDBEngineVersions", "DBParameterGroupFamily"),
     ("DescribeOrderableDBInstanceOptions", "EngineVersion"), ("DescribeOrderableDBInstanceOptions", "DBInstanceClass"),
+    ("DescribeDBClusterSnapshots", "DBClusterIdentifier"), ("DescribeDBClusterSnapshots", "DbClusterResourceId"),
+    ("DescribeEvents", "EventCategories.EventCategory.1"), ("RemoveTagsFromResource", "TagKeys.member.1"),
     ("DescribeOrderableDBInstanceOptions", "LicenseModel"),
     ("DescribeOrderableDBInstanceOptions", "AvailabilityZoneGroup"),
 }

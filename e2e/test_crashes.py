@@ -52,7 +52,7 @@ def test_serve_may_be_killed_at_any_moment_of_the_making_of_a_cluster(own_server
         assert cluster.execute("select 1") == [(1,)]
         assert len(own_server.instance_processes()) == 1
         cluster.delete()
-    waiting.until(lambda: not own_server.instance_processes() and not leftovers.mounts_of(own_server.home),
+    waiting.until(lambda: not own_server.instance_processes() and not own_server.mounts(),
                   "nothing to be left of the clusters")
     assert own_server.loop_devices() == {}
 

@@ -21,14 +21,14 @@ def _rows(cluster):
 
 def _traces(server, before):
     """What a locked database must not leave: processes of postgres, mounts, loop devices."""
-    return (set(server.postgres_processes()) - before["postgres"], set(leftovers.mounts_of(server.home)) - before["mounts"],
+    return (set(server.postgres_processes()) - before["postgres"], set(server.mounts()) - before["mounts"],
             set(server.loop_devices()) - before["loops"])
 
 
 @pytest.fixture
 def before(server, orders):
     """What runs for the shared cluster, before the test's own cluster is made."""
-    return {"postgres": set(server.postgres_processes()), "mounts": set(leftovers.mounts_of(server.home)),
+    return {"postgres": set(server.postgres_processes()), "mounts": set(server.mounts()),
             "loops": set(server.loop_devices())}
 
 

@@ -266,6 +266,14 @@ def test_keys_that_do_not_exist_are_told_as_aws_tells_them(root):
         root.kms.encrypt(KeyId="alias/never-made", Plaintext=b"x")
 
 
+def test_the_last_use_of_a_key_is_told(root, key):
+    assert root.kms.get_key_last_usage(KeyId=key["KeyId"])["KeyLastUsage"] == {}
+    answer = root.kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+    last = root.kms.get_key_last_usage(KeyId=key["KeyId"])["KeyLastUsage"]
+    assert (last["Operation"], last["KmsRequestId"]) == ("Encrypt", answer["ResponseMetadata"]["RequestId"])
+    assert last["CloudTrailEventId"] == trail.of_request(root, answer)["eventID"]
+
+
 def test_random_bytes_are_as_many_as_asked_for(root):
     assert len(root.kms.generate_random(NumberOfBytes=1024)["Plaintext"]) == 1024
     assert root.kms.generate_random(NumberOfBytes=32)["Plaintext"] != root.kms.generate_random(NumberOfBytes=32)[

@@ -96,8 +96,10 @@ def test_s22_the_user_needs_no_other_permission_on_the_key(root, key, user, name
 
 
 def test_a_cluster_can_leave_a_last_snapshot(root, name):
-    clusters.create_cluster(root, name)
-    waiting.until(lambda: clusters.describe(root, name)["Status"] == "available", f"{name} to be available")
+    cluster = clusters.running(root, name)
+    _fill(cluster)
+    root.rds.delete_db_instance(DBInstanceIdentifier=cluster.instance)
+    waiting.until(lambda: not clusters.describe(root, name)["DBClusterMembers"], "the instance to be gone")
     for wrong in ({}, {"SkipFinalSnapshot": True, "FinalDBSnapshotIdentifier": f"{name}-last"}):
         with refused("InvalidParameterCombination"):
             root.rds.delete_db_cluster(DBClusterIdentifier=name, **wrong)
@@ -105,6 +107,10 @@ def test_a_cluster_can_leave_a_last_snapshot(root, name):
     _gone(root, name)
     [shown] = root.rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=f"{name}-last")["DBClusterSnapshots"]
     assert shown["Status"] == "available"
+    clusters.restore(root, f"{name}-two", f"{name}-last")
+    restored = clusters.with_instance(root, f"{name}-two")
+    assert _rows(restored) == ROWS
+    restored.delete()
     root.rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=f"{name}-last")
 
 

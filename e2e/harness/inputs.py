@@ -113,7 +113,7 @@ _GOOD = {
      } | {operation: _key for operation in (
         "DescribeKey", "EnableKey", "DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetKeyPolicy",
         "ListKeyPolicies", "ListGrants", "EnableKeyRotation", "DisableKeyRotation", "GetKeyRotationStatus",
-        "RotateKeyOnDemand", "ListKeyRotations", "ListResourceTags")
+        "RotateKeyOnDemand", "ListKeyRotations", "ListResourceTags", "GetKeyLastUsage")
      } | {operation: (lambda t: {"DBClusterIdentifier": t.cluster}) for operation in (
         "StartDBCluster", "StopDBCluster", "DescribeDBClusters")
      } | {operation: (lambda t: {"DBInstanceIdentifier": t.instance}) for operation in (
@@ -150,7 +150,9 @@ _SERIALIZATION = ("SerializationException",)
 _VALIDATION = ("ValidationException",)
 # Values that CloudTrail refuses by errors of its own (spec/trail.md §5).
 _OWN_CODES = {("LookupEvents", "MaxResults"): ("InvalidMaxResultsException",),
-              ("LookupEvents", "AttributeKey"): ("InvalidLookupAttributesException", "ValidationException")}
+              ("LookupEvents", "AttributeKey"): ("InvalidLookupAttributesException",),
+              ("LookupEvents", "AttributeValue"): ("InvalidLookupAttributesException",),
+              ("LookupEvents", "EventCategory"): ("InvalidEventCategoryException",)}
 
 
 def _bad_json(service, operation, shape, base):

@@ -56,8 +56,8 @@ def _belongs(pid, home):
         return False
 
 
-def mounts_of(home):
-    """Mount points under a home, in any process's mount namespace: `{point: a process that sees it}`."""
+def mounts():
+    """Every mount point of every process's mount namespace: `{point: a process that sees it}`."""
     found, seen = {}, set()
     for pid in processes():
         try:
@@ -66,9 +66,7 @@ def mounts_of(home):
                 continue
             seen.add(namespace)
             for line in PROC.joinpath(str(pid), "mountinfo").read_text().splitlines():
-                point = line.split(" ")[4]
-                if point.startswith(str(home)):
-                    found[point] = pid
+                found[line.split(" ")[4]] = pid
         except OSError:
             continue
     return found

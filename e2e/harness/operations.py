@@ -7,7 +7,7 @@ SERVED = {
         "GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "PutKeyPolicy", "ListKeyPolicies",
         "CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant", "EnableKeyRotation",
         "DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "TagResource",
-        "UntagResource", "ListResourceTags", "UpdateKeyDescription",
+        "UntagResource", "ListResourceTags", "UpdateKeyDescription", "GetKeyLastUsage",
     },
     "rds": {
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",

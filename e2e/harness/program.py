@@ -75,7 +75,8 @@ class Server:
         config = tomllib.loads(path.read_text())
         config["listen"] = f"127.0.0.1:{self.first_port}"
         config["clusters"] |= {"first_port": self.first_port + 1, "last_port": self.first_port + PORTS - 1,
-                               "volume_gib": 4, "key_check_seconds": 2} | clusters
+                               "volume_gib": 4, "key_check_seconds": 2,
+                               "parameters": {"shared_buffers": "32MB"}} | clusters
         path.write_text(_toml(config))
 
     def credentials(self, profile="default"):
@@ -140,17 +141,27 @@ class Server:
         return [pid for pid in below if leftovers.is_alive(pid)
                 and re.search("postgres|postmaster", " ".join(leftovers.command_line(pid)))]
 
-    def loop_devices(self):
-        """Loop devices that lie on a volume of this home: on one of a database that its trail tells of."""
+    def database_ids(self):
+        """The resource ids of all instances that there ever were in this home: its trail tells of them."""
         told = b"".join(path.read_bytes() for path in self.home.glob("trail/*.log"))
-        ours = {name.decode() for name in re.findall(rb"db-[A-Z2-7]{26}", told)}
-        return {name: backing for name, backing in leftovers.loop_devices().items()
-                if any(database in backing for database in ours)}
+        return {name.decode() for name in re.findall(rb"db-[A-Z2-7]{26}", told)}
+
+    def loop_devices(self):
+        """Attached loop devices that lie on a volume of this home: `{name: backing file}`."""
+        return self._ours(leftovers.loop_devices(), lambda name, backing: backing)
+
+    def mounts(self):
+        """Mount points of this home's volumes: `{point: a process that sees it}`."""
+        return self._ours(leftovers.mounts(), lambda point, process: point)
+
+    def _ours(self, found, path):
+        ours = [str(self.home), *self.database_ids()]
+        return {name: value for name, value in found.items() if any(mark in path(name, value) for mark in ours)}
 
     def remains(self):
         """What of this home is still on the machine, as sentences."""
         found = [f"process {pid}: {' '.join(leftovers.command_line(pid))}" for pid in leftovers.processes_of(self.home)]
-        found += [f"mount {point}" for point in leftovers.mounts_of(self.home)]
+        found += [f"mount {point}" for point in self.mounts()]
         found += [f"loop device {name} on {backing}" for name, backing in self.loop_devices().items()]
         last = self.first_port + PORTS - 1
         found += [f"port {port}" for port in leftovers.listening_ports(self.first_port, last)]
