@@ -132,8 +132,7 @@ class Server:
 
     def instance_processes(self):
         """Ids of the living instance processes of this home."""
-        return [pid for pid in leftovers.processes_of(self.home)
-                if leftovers.command_line(pid)[1:2] == ["instance"] and "strongroom" in leftovers.command_line(pid)[0]]
+        return [pid for pid in leftovers.processes_of(self.home) if leftovers.command_line(pid)[1:2] == ["instance"]]
 
     def postgres_processes(self):
         """Ids of the living database processes below the instances of this home."""
