@@ -227,10 +227,20 @@ const fn guess_service(audience: Audience) -> ServiceId {
     }
 }
 
-/// The service whose clients will read an error, from the unproven scope where there is one.
+/// The service whose clients will read an error: from the unproven scope where there is one, else from the version of
+/// its API that a form names.
 fn claimed_service(request: &sigv4::Request<'_>, guess: Audience) -> ServiceId {
     let claimed = sigv4::Signature::parse(request, guess).ok();
-    claimed.and_then(|s| ServiceId::from_name(&s.service)).unwrap_or(guess_service(guess))
+    let scope = claimed.and_then(|signature| ServiceId::from_name(&signature.service));
+    let by_version = || {
+        let sent = if request.method == "GET" { request.query.as_bytes() } else { request.body };
+        let form = Form::parse(sent).ok().filter(|_| guess == Audience::Query)?;
+        let version = form.get("Version")?;
+        [ServiceId::Rds, ServiceId::Iam, ServiceId::Sts]
+            .into_iter()
+            .find(|service| service.model().metadata.api_version == version)
+    };
+    scope.or_else(by_version).unwrap_or(guess_service(guess))
 }
 
 fn ok_reply(service: ServiceId, mut answer: Answer, request_id: &str) -> Reply {
