@@ -41,8 +41,13 @@ fn answer(directory: &dyn Directory, call: &Call, ask: &Ask) -> Decision {
         context: &context,
     };
     let identity = directory.identity_policies(&call.caller);
-    let policies =
-        Policies { identity: &identity, resource: ask.resource_policy.as_deref(), granted: ask.granted };
+    let session = directory.session_policies(&call.caller);
+    let policies = Policies {
+        identity: &identity,
+        resource: ask.resource_policy.as_deref(),
+        granted: ask.granted,
+        session: session.as_deref(),
+    };
     decide(&request, &policies)
 }
 
@@ -52,15 +57,23 @@ fn refusal(call: &Call, service: ServiceId, ask: &Ask, reason: Reason) -> Fault 
     let because = match reason {
         Reason::ExplicitInIdentity => "with an explicit deny in an identity-based policy".to_owned(),
         Reason::ExplicitInResource => "with an explicit deny in a resource-based policy".to_owned(),
+        Reason::ExplicitInSession => "with an explicit deny in a session policy".to_owned(),
+        Reason::NoSessionPolicy => format!("because no session policy allows the {action} action"),
         Reason::NoIdentityPolicy => format!("because no identity-based policy allows the {action} action"),
         Reason::NoResourcePolicy => format!("because no resource-based policy allows the {action} action"),
     };
     let hidden = "because the resource does not exist in this Region, no resource-based policies allow access, \
                   or a resource-based policy explicitly denies access";
+    let own_side = matches!(
+        reason,
+        Reason::NoIdentityPolicy
+            | Reason::ExplicitInIdentity
+            | Reason::NoSessionPolicy
+            | Reason::ExplicitInSession
+    );
     let told = match (foreign || ask.from_ciphertext, reason) {
-        (true, Reason::NoIdentityPolicy | Reason::ExplicitInIdentity) if foreign => {
-            format!("on this resource {because}")
-        }
+        _ if ask.without_reason => format!("on resource: {resource}"),
+        (true, _) if foreign && own_side => format!("on this resource {because}"),
         (true, _) if ask.from_ciphertext => {
             format!("on the resource associated with this ciphertext {hidden}")
         }

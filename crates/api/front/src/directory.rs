@@ -27,6 +27,11 @@ pub trait Directory: Send + Sync {
     /// The identity policies of a caller; none for root users and services.
     fn identity_policies(&self, caller: &Caller) -> Vec<Arc<iam::Document>>;
 
+    /// The policies that a session was begun with, which limit it; `None` if there are none.
+    fn session_policies(&self, _caller: &Caller) -> Option<Vec<Arc<iam::Document>>> {
+        None
+    }
+
     /// Whether the account root, user, role or session that an ARN names is there: policies and grants must
     /// not name nobody. A directory that cannot tell says yes.
     fn principal_exists(&self, _arn: &str) -> bool {

@@ -60,7 +60,7 @@ pub trait Operation: Send + Sync + 'static {
         target: Authorized<Self::Target>,
     ) -> impl Future<Output = Result<Self::Response, Fault>> + Send;
 
-    /// What the trail keeps of the answer of a write (`responseElements`), with the model's names.
+    /// What the trail keeps of the answer (`responseElements`), with the model's names; of most reads nothing.
     fn recorded_response(_response: &Self::Response) -> Option<Value> {
         None
     }
@@ -103,6 +103,8 @@ pub struct Ask {
     pub granted: iam::Granted,
     /// The resource was found through a ciphertext; changes the text of a denial.
     pub from_ciphertext: bool,
+    /// A denial names the resource and no reason: whether a role is there is nobody's business.
+    pub without_reason: bool,
     /// Condition keys of this question, beside the global ones.
     pub context: Vec<(String, Vec<String>)>,
 }
@@ -117,6 +119,7 @@ impl Ask {
             resource_policy: None,
             granted: iam::Granted::No,
             from_ciphertext: false,
+            without_reason: false,
             context: Vec::new(),
         }
     }
@@ -146,6 +149,13 @@ impl Ask {
     #[must_use]
     pub const fn from_ciphertext(mut self) -> Self {
         self.from_ciphertext = true;
+        self
+    }
+
+    /// A denial gives no reason.
+    #[must_use]
+    pub const fn without_reason(mut self) -> Self {
+        self.without_reason = true;
         self
     }
 

@@ -74,9 +74,7 @@ impl Draft {
         match outcome {
             Ok(response) => {
                 record.request_parameters = self.parameters(call);
-                if O::EFFECT == Effect::Write {
-                    record.response_elements = O::recorded_response(response).map(lowered);
-                }
+                record.response_elements = O::recorded_response(response).map(lowered);
             }
             // A denial shows neither what was asked for nor what it concerned (spec/trail.md §4.4).
             Err(fault) if fault.code.starts_with("AccessDenied") => {

@@ -16,6 +16,8 @@ pub enum Kind {
     Identity,
     /// To a KMS key: every statement has a principal, `*` means this key.
     Key,
+    /// To a role: who may assume it. Every statement has a principal, none a resource, as that is the role.
+    Trust,
 }
 
 /// A policy that was read and found well-formed.
@@ -52,6 +54,8 @@ pub enum Malformed {
     BadResource(String),
     #[error("Policy document should not specify a principal.")]
     PrincipalNotAllowed,
+    #[error("Has prohibited field Resource")]
+    ResourceNotAllowed,
     #[error("Policy contains a statement with one or more invalid principals.")]
     BadPrincipal,
 }
@@ -106,8 +110,10 @@ impl<T> Match<T> {
 pub(crate) enum Named {
     /// As one of the caller's account: what identity policies say counts as well.
     ByAccount,
-    /// By itself, or as everybody.
+    /// By itself, or as everybody; a session by its role.
     Directly,
+    /// A session by its own name: no policy of the session limits that.
+    AsSession,
 }
 
 impl Document {
@@ -145,7 +151,7 @@ impl Document {
             .filter_map(|s| s.sid.as_deref())
             .filter(|s| !s.is_empty())
             .all(|s| sids.insert(s));
-        if !unique && kind == Kind::Identity {
+        if !unique && kind != Kind::Key {
             return Err(Malformed::DuplicateSid);
         }
         Ok(Self { kind, statements })
@@ -205,7 +211,7 @@ impl Statement {
             None => None,
             Some(Value::String(sid)) => {
                 let plain = sid.bytes().all(|b| b.is_ascii_alphanumeric());
-                if kind == Kind::Identity && !plain {
+                if kind != Kind::Key && !plain {
                     return Err(Malformed::Syntax);
                 }
                 Some(sid.clone())
@@ -222,7 +228,7 @@ impl Statement {
             .transpose()?;
         match kind {
             Kind::Identity if principals.is_some() => return Err(Malformed::PrincipalNotAllowed),
-            Kind::Key if principals.is_none() => return Err(Malformed::Syntax),
+            Kind::Key | Kind::Trust if principals.is_none() => return Err(Malformed::Syntax),
             _ => {}
         }
         let actions = pair(members, "Action", "NotAction")?
@@ -237,11 +243,14 @@ impl Statement {
             })
             .transpose()?;
         // In a key policy such a statement is accepted and has no effect.
-        if kind == Kind::Identity && actions.is_none() {
+        if kind != Kind::Key && actions.is_none() {
             return Err(Malformed::NoActions);
         }
         if kind == Kind::Identity && resources.is_none() {
             return Err(Malformed::NoResources);
+        }
+        if kind == Kind::Trust && resources.is_some() {
+            return Err(Malformed::ResourceNotAllowed);
         }
         let conditions = match members.get("Condition") {
             None => Vec::new(),
@@ -252,12 +261,15 @@ impl Statement {
     }
 
     fn matches(&self, request: &Request<'_>, kind: Kind) -> Option<Named> {
-        let (actions, resources) = (self.actions.as_ref()?, self.resources.as_ref()?);
+        let actions = self.actions.as_ref()?;
         let named = self.named(request, kind)?;
         let action = request.action.to_ascii_lowercase();
-        let fits = resources.list().iter().all(|template| template.resolves(request.context))
+        let on_resource = |resources: &Match<Template>| {
+            resources.list().iter().all(|template| template.resolves(request.context))
+                && resources.holds(|template| resource_fits(template, request, kind))
+        };
+        let fits = self.resources.as_ref().map_or(kind == Kind::Trust, on_resource)
             && actions.holds(|pattern| pattern.matches(&action))
-            && resources.holds(|template| resource_fits(template, request, kind))
             && self.conditions.iter().all(|condition| condition.holds(request.context));
         fits.then_some(named)
     }

@@ -114,8 +114,11 @@ impl PrincipalPattern {
                 (same || name == id).then_some(Named::Directly)
             }
             (Self::Entity { name, id: bound }, Principal::Session { arn, role_arn, role_id, .. }) => {
+                if name == arn {
+                    return Some(Named::AsSession);
+                }
                 let same = name == role_arn && bound.as_ref().is_none_or(|bound| bound == role_id);
-                (same || name == arn || name == role_id).then_some(Named::Directly)
+                (same || name == role_id).then_some(Named::Directly)
             }
             (Self::Service(wanted), Principal::Service { name }) => {
                 (wanted == name || regionless(name) == *wanted).then_some(Named::Directly)
