@@ -18,6 +18,10 @@ pub enum AttachError {
     #[error("a volume is attached in a private mount namespace only")]
     NotPrivate,
 
+    /// Not a positive multiple of [`crate::SECTOR`].
+    #[error("a device of {size} bytes is not one of whole sectors")]
+    Size { size: u64 },
+
     /// Neither blank nor XFS: formatting would destroy what is there.
     #[error("the device holds something that is not an XFS file system")]
     NotXfs,

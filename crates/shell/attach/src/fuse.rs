@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,6 +118,7 @@ pub(crate) fn ensure_target(target: &Path) -> Result<(), AttachError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(target)
         .map(|_: File| ())
         .tried(|| format!("make {}", target.display()))

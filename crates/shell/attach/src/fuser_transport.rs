@@ -11,6 +11,7 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyStatfs, ReplyWrite, Request,
     Session, SessionACL, WriteFlags,
 };
+use zeroize::Zeroizing;
 
 use crate::device::SECTOR;
 use crate::fuse::{DeviceFile, MAX_BACKGROUND, MAX_TRANSFER, Serving, Transport};
@@ -37,8 +38,9 @@ impl Transport for FuserTransport {
 const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 thread_local! {
-    /// Where a READ is answered from; as large as the largest.
-    static ANSWER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_TRANSFER as usize]);
+    /// Where a READ is answered from; as large as the largest. It holds pages of the database in the clear, so it
+    /// is wiped with its thread.
+    static ANSWER: RefCell<Zeroizing<Vec<u8>>> = RefCell::new(Zeroizing::new(vec![0; MAX_TRANSFER as usize]));
 }
 
 struct Answers(DeviceFile);

@@ -17,7 +17,7 @@ use crate::loopdev;
 /// # Errors
 /// If the kernel's list cannot be read.
 pub fn find_leftovers(dir: &Path) -> Result<Vec<PathBuf>, AttachError> {
-    let places = Places::under(dir);
+    let places = places_of(dir);
     Ok(loopdev::owned_by(&places.owner)?.iter().map(loopdev::LoopDevice::path).collect())
 }
 
@@ -27,7 +27,7 @@ pub fn find_leftovers(dir: &Path) -> Result<Vec<PathBuf>, AttachError> {
 /// # Errors
 /// If the kernel refuses; safe to repeat.
 pub fn clear_leftovers(dir: &Path) -> Result<usize, AttachError> {
-    let places = Places::under(dir);
+    let places = places_of(dir);
     let clear = move |parted: std::io::Result<()>| {
         parted.tried(|| "part the files of a thread".into())?;
         let mut cleared = 0;
@@ -46,4 +46,9 @@ pub fn clear_leftovers(dir: &Path) -> Result<usize, AttachError> {
         .tried(|| "start a thread".into())?
         .join()
         .unwrap_or(Err(AttachError::Aborted))
+}
+
+/// As [`crate::Mounted::mount`] names them.
+fn places_of(dir: &Path) -> Places {
+    Places::under(&dir.canonicalize().unwrap_or_else(|_| dir.into()))
 }

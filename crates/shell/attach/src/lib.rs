@@ -13,8 +13,8 @@ mod loopdev;
 mod memory;
 mod mounted;
 mod namespace;
-mod support;
 mod segment_files;
+mod support;
 mod volume_device;
 mod xfs;
 

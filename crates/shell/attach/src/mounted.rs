@@ -69,10 +69,10 @@ impl Mounted {
         if let Some(missing) = kernel_support().missing() {
             return Err(AttachError::Unsupported(missing));
         }
-        assert!(
-            device.size() > 0 && device.size().is_multiple_of(SECTOR as u64),
-            "the size of a block device is a multiple of its sector"
-        );
+        let size = device.size();
+        if size == 0 || !size.is_multiple_of(SECTOR as u64) {
+            return Err(AttachError::Size { size });
+        }
         // Read here: the keeper's thread could not, as it has none of the files that the device may use.
         let content = xfs::content(device.as_ref())?;
         let dir = fs::canonicalize(dir).tried(|| format!("find {}", dir.display()))?;

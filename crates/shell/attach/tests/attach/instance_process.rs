@@ -36,36 +36,40 @@ fn start(device: &Arc<FileDevice>, dir: &Path, flags: &[String]) -> Result<Mount
     if !has("shared-namespace") {
         attach::enter_private_namespace()?;
     }
+    if has("no-fuse") {
+        leave_only(&["loop-control", "null"], dir);
+    }
     if has("no-loop") {
-        hide("/dev/loop-control");
+        leave_only(&["fuse", "null"], dir);
     }
     if has("no-loop-nodes") {
-        leave_only_control_nodes(dir);
+        leave_only(&["fuse", "loop-control", "null"], dir);
+    }
+    if has("no-mkfs") {
+        mount_tmpfs(Path::new("/usr/sbin"));
+        mount_tmpfs(Path::new("/sbin"));
     }
     let _ = attach::harden_io_process();
     let options = MountOptions { large_blocks: !has("small-blocks"), ..MountOptions::default() };
     Mounted::mount(Arc::clone(device) as _, dir, &options)
 }
 
-/// A device of the kernel that is not there: opening it fails as without a driver.
-fn hide(node: &str) {
-    mount(Some("/dev/null"), node, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("root may bind");
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
-    mount(None::<&str>, node, None::<&str>, flags, None::<&str>).expect("root may remount");
-}
-
-/// A `/dev` without a device manager: no node of a loop device.
-fn leave_only_control_nodes(dir: &Path) {
+/// A `/dev` with these nodes only.
+fn leave_only(nodes: &[&str], dir: &Path) {
     let bare = dir.join("dev");
     std::fs::create_dir_all(&bare).expect("made");
-    mount(Some("tmpfs"), &bare, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("root may mount");
-    for node in ["fuse", "loop-control", "null"] {
+    mount_tmpfs(&bare);
+    for node in nodes {
         let inner = bare.join(node);
         File::create(&inner).expect("made");
         let outer = Path::new("/dev").join(node);
         mount(Some(&outer), &inner, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("root may bind");
     }
     mount(Some(&bare), "/dev", None::<&str>, MsFlags::MS_MOVE, None::<&str>).expect("root may move");
+}
+
+fn mount_tmpfs(target: &Path) {
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("root may mount");
 }
 
 fn obey(device: &FileDevice, mounted: Mounted) {

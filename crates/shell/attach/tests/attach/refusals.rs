@@ -11,7 +11,10 @@ pub const TESTS: &[Test] = &[
     ("a_device_too_small_for_a_file_system_is_refused", too_small),
     ("mounting_needs_a_private_namespace", needs_namespace),
     ("a_namespace_is_entered_before_threads_start", needs_single_thread),
+    ("a_system_without_fuse_is_refused", no_fuse),
     ("a_system_without_loop_devices_is_refused", no_loop),
+    ("a_system_without_mkfs_is_refused", no_mkfs),
+    ("a_device_of_broken_sectors_is_refused", broken_sectors),
     ("device_nodes_that_nobody_made_are_made", no_loop_nodes),
 ];
 
@@ -50,10 +53,28 @@ fn needs_single_thread() {
     assert!(refusal(&volume, &["threaded"]).contains("before any thread is started (2 are running)"));
 }
 
+fn refused_for(flag: &str, reason: &str) {
+    let refusal = refusal(&Volume::new(), &[flag]);
+    assert_eq!(refusal, format!("error this system cannot attach a volume: {reason}"));
+}
+
+fn no_fuse() {
+    refused_for("no-fuse", "the kernel has no FUSE (/dev/fuse)");
+}
+
 fn no_loop() {
+    refused_for("no-loop", "the kernel has no loop devices (/dev/loop-control)");
+}
+
+fn no_mkfs() {
+    refused_for("no-mkfs", "mkfs.xfs is not installed (package xfsprogs)");
+}
+
+fn broken_sectors() {
     let volume = Volume::new();
-    let refusal = refusal(&volume, &["no-loop"]);
-    assert!(refusal.contains("/dev/loop-control"), "{refusal}");
+    let image = OpenOptions::new().write(true).open(volume.image()).expect("opened");
+    image.set_len((512 << 20) + 512).expect("grown");
+    assert_eq!(refusal(&volume, &[]), "error a device of 536871424 bytes is not one of whole sectors");
 }
 
 fn no_loop_nodes() {
