@@ -77,8 +77,10 @@ impl Changing<'_> {
     /// Writes a changed key. Told is what decides on its use: state, policy, and tags, of which policies can
     /// speak.
     pub async fn put_key(&mut self, old: &Entry, key: Key) -> Result<(), Fault> {
-        let decides = |key: &Key| (key.state, key.policy.clone(), key.principals.clone(), key.tags.clone());
-        if decides(&key) != decides(&old.key) {
+        let before = &old.key;
+        if (key.state, &key.policy, &key.principals, &key.tags)
+            != (before.state, &before.policy, &before.principals, &before.tags)
+        {
             self.tell.insert(key.name.to_string());
         }
         let policy = policy_of(&key)?;

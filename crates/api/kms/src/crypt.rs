@@ -92,7 +92,8 @@ pub fn key_of(blob: &[u8], region: &ids::Region) -> Result<Option<KeyName>, Faul
     let arn: ids::Arn = read.key_arn.parse().map_err(|_| invalid_ciphertext())?;
     let account = arn.account.parse().map_err(|_| invalid_ciphertext())?;
     match kms::read_name(read.key_arn, &account, region) {
-        Ok(Named::Key(name)) => Ok(Some(name)),
+        // As written here, and not only as read: another partition would name the same key.
+        Ok(Named::Key(name)) if name.to_string() == read.key_arn => Ok(Some(name)),
         Err(kms::BadName::OtherRegion(_)) => Ok(None),
         _ => Err(invalid_ciphertext()),
     }

@@ -135,7 +135,7 @@ pub enum BadName {
 pub fn read_name(text: &str, account: &AccountId, region: &Region) -> Result<Named, BadName> {
     if let Ok(arn) = text.parse::<Arn>() {
         let bad = || BadName::Arn(text.into());
-        if arn.service != "kms" {
+        if (arn.partition.as_str(), arn.service.as_str()) != ("aws", "kms") {
             return Err(bad());
         }
         if arn.region != region.as_str() {
@@ -188,6 +188,7 @@ mod tests {
             Err("Invalid arn eu-west-1".into())
         );
         assert!(read("arn:aws:rds:us-west-2:111122223333:cluster:x").is_err());
+        assert!(read(&format!("arn:aws-cn:kms:us-west-2:111122223333:key/{ID}")).is_err());
     }
 
     #[test]

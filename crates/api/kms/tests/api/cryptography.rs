@@ -119,6 +119,32 @@ async fn the_ciphertext_of_a_key_that_is_gone_forbidden_or_elsewhere_is_refused_
 }
 
 #[tokio::test]
+async fn every_changed_or_missing_byte_of_a_ciphertext_is_noticed() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let made =
+        world.call(&root(OWNER), "Encrypt", json!({"KeyId": key, "Plaintext": blob(b"x")})).await.unwrap();
+    let whole = STANDARD.decode(text(&made, "CiphertextBlob")).unwrap();
+    let open = |bytes: &[u8], named: bool| {
+        let mut input = json!({"CiphertextBlob": blob(bytes)});
+        if named {
+            input["KeyId"] = json!(key);
+        }
+        input
+    };
+    // What is changed in the name of the key leads to another key, or to none.
+    let expected = ["InvalidCiphertextException", "AccessDeniedException", "IncorrectKeyException"];
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        for (bytes, named) in [(&changed[..], false), (&changed, true), (&whole[..at.max(1)], false)] {
+            let told = code(world.call(&root(OWNER), "Decrypt", open(bytes, named)).await);
+            assert!(expected[..if named { 3 } else { 2 }].contains(&told.as_str()), "byte {at}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn data_keys_come_in_three_lengths_wrapped_and_in_the_clear() {
     let world = World::new().await;
     let root = root(OWNER);

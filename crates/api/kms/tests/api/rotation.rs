@@ -5,7 +5,7 @@ use std::time::Duration;
 use ids::Clock as _;
 use serde_json::{Value, json};
 
-use crate::world::{OWNER, World, code, expect, refusal, root, text};
+use crate::world::{OWNER, World, account, code, expect, refusal, region, root, text};
 
 const DAY: f64 = 86_400.0;
 const START: f64 = 1_767_607_872.191;
@@ -166,4 +166,31 @@ async fn on_demand_ends_at_the_limit_and_not_beside_an_automatic_rotation() {
     assert_eq!(code(near), "ConflictException");
     world.clock_back(Duration::from_secs(2 * 60));
     world.call(&root, "RotateKeyOnDemand", json!({"KeyId": other})).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_managed_key_is_rotated_every_year_by_itself() {
+    let world = World::new().await;
+    let key = world.kms.ensure_managed(&account(OWNER), &region()).await.unwrap().to_string();
+    world.pass(364);
+    work(&world).await;
+    let rotations = || async {
+        let names = world.records(OWNER).await.into_iter().map(|record| record.event_name);
+        names.filter(|name| name == "RotateKey").count()
+    };
+    assert_eq!(rotations().await, 0);
+    world.pass(1);
+    work(&world).await;
+    assert_eq!(rotations().await, 1);
+    let schedule = status_of_managed(&world, &key).await;
+    assert_eq!(
+        (&schedule["KeyRotationEnabled"], &schedule["RotationPeriodInDays"]),
+        (&json!(true), &json!(365))
+    );
+    assert_eq!(schedule["NextRotationDate"], START + 730.0 * DAY);
+}
+
+async fn status_of_managed(world: &World, key: &str) -> Value {
+    let admin = world.admin();
+    world.call(&admin, "GetKeyRotationStatus", json!({"KeyId": key})).await.unwrap()
 }
