@@ -16,7 +16,17 @@ enum Layer {
 
 /// What touches the world: nothing in `pure/` may depend on it.
 const WORLD: [&str; 11] = [
-    "fuser", "hyper", "hyper-util", "libc", "nix", "rustls", "sqlx", "tokio", "tokio-postgres", "tokio-rustls", "tracing",
+    "fuser",
+    "hyper",
+    "hyper-util",
+    "libc",
+    "nix",
+    "rustls",
+    "sqlx",
+    "tokio",
+    "tokio-postgres",
+    "tokio-rustls",
+    "tracing",
 ];
 
 /// Arrows inside a layer; everything else in `pure/` knows `ids` alone, in `shell/` and `api/` nobody beside it.

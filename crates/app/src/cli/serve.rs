@@ -24,12 +24,14 @@ pub struct Serve {
     listen: Option<SocketAddr>,
     /// What to log, such as `info` or `warn,api_rds=debug`; to standard error.
     #[arg(long, env = "STRONGROOM_LOG", default_value = "info", value_name = "FILTER")]
-    log: tracing_subscriber::EnvFilter,
+    log: String,
 }
 
 impl Serve {
     pub fn run(self) -> Result<(), Failure> {
-        tracing_subscriber::fmt().with_env_filter(self.log).with_writer(std::io::stderr).init();
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         let home = self.home.home();
         let mut config = read_config(&home)?;
         config.listen = self.listen.unwrap_or(config.listen);
