@@ -112,14 +112,14 @@ impl Client {
     /// # Errors
     /// [`ClientFault`] if something of it may still be there.
     pub fn lock(&self) -> Result<(), ClientFault> {
-        let Some(process) = self.dir.process()? else { return self.clear() };
+        let Some(process) = self.dir.process()? else { return self.clear(KERNEL_PATIENCE) };
         let asked = Instant::now();
         let answered = self.ask(Order::Lock, LOCK_PATIENCE).is_ok();
         if !answered || !process.wait(LOCK_PATIENCE.saturating_sub(asked.elapsed()))? {
             tracing::warn!(instance = %self.id, answered, "killing a process that does not lock itself");
             process.signal(Signal::SIGKILL)?;
         }
-        if process.wait(KERNEL_PATIENCE)? { self.clear() } else { Err(ClientFault::Lingers) }
+        if process.wait(KERNEL_PATIENCE)? { self.clear(KERNEL_PATIENCE) } else { Err(ClientFault::Lingers) }
     }
 
     /// Kills the process.
@@ -133,30 +133,30 @@ impl Client {
                 return Err(ClientFault::Lingers);
             }
         }
-        self.clear()
+        self.clear(KERNEL_PATIENCE)
     }
 
-    /// Clears what a process that is gone has left: usually an empty socket and its log.
+    /// Clears what a process that is gone has left: its socket and log, as a rule. The kernel may still be taking its
+    /// mounts down; that is waited for up to `patience`.
     ///
     /// # Errors
-    /// [`ClientFault`] if something of it still runs.
-    pub fn clear(&self) -> Result<(), ClientFault> {
-        if !self.dir.wait_until_deserted(KERNEL_PATIENCE)? {
+    /// [`ClientFault::Lingers`] if something of it is still there.
+    pub fn clear(&self, patience: Duration) -> Result<(), ClientFault> {
+        let begun = Instant::now();
+        if !self.dir.wait_until_deserted(patience)? {
             return Err(ClientFault::Lingers);
         }
-        let left = attach::clear_leftovers(Stage::of(&self.id).path())?;
-        if left > 0 {
-            tracing::warn!(instance = %self.id, left, "cleared loop devices or mounts of a process that died");
+        let stage = Stage::of(&self.id);
+        while !attach::find_leftovers(stage.path())?.is_empty() {
+            if begun.elapsed() >= patience {
+                // Nobody is left who would: the process is gone, and so are all that it started.
+                let left = attach::clear_leftovers(stage.path())?;
+                tracing::warn!(instance = %self.id, left, "clearing loop devices of a process that died");
+                return Err(ClientFault::Lingers);
+            }
+            thread::sleep(PAUSE);
         }
         Ok(self.dir.remove()?)
-    }
-
-    /// Waits until nothing of the instance runs; whether it came to that in time.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn wait_until_gone(&self, patience: Duration) -> io::Result<bool> {
-        self.dir.wait_until_deserted(patience)
     }
 
     fn ask(&self, order: Order, patience: Duration) -> io::Result<Reply> {

@@ -42,5 +42,5 @@ pub async fn stop_all(instances: &Path) -> Result<(), HostFault> {
 
 fn stop(client: &Client) -> Result<(), ClientFault> {
     client.stop()?;
-    if client.wait_until_gone(PATIENCE)? { client.clear() } else { Err(ClientFault::Lingers) }
+    client.clear(PATIENCE)
 }

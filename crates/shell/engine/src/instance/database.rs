@@ -236,13 +236,14 @@ fn remove_all(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// What matters of what a program said: its last error, else its last lines.
+/// What matters of what a program said: its last error and what led to it, else its last lines.
 fn last_words(said: &str) -> String {
-    const LONGEST: usize = 500;
+    const LINES: usize = 3;
+    const LONGEST: usize = 1000;
     let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let error =
-        lines.iter().rfind(|line| ["FATAL:", "PANIC:", "error:"].iter().any(|word| line.contains(word)));
-    let words = error.map_or_else(|| lines[lines.len().saturating_sub(3)..].join("; "), ToString::to_string);
+    let is_error = |line: &&str| ["FATAL:", "PANIC:", "error:"].iter().any(|word| line.contains(word));
+    let end = lines.iter().rposition(is_error).map_or(lines.len(), |last| last + 1);
+    let words = lines[end.saturating_sub(LINES)..end].join("; ");
     if words.is_empty() { "it said nothing".into() } else { words.chars().take(LONGEST).collect() }
 }
 
@@ -263,10 +264,10 @@ mod tests {
 
     #[test]
     fn the_last_error_of_a_program_is_told() {
-        let said = "LOG: starting\n2026-01-01 FATAL:  wrong\nLOG: shut down\n";
-        assert_eq!(last_words(said), "2026-01-01 FATAL:  wrong");
+        let said = "LOG: starting\nLOG: bad value\n\nFATAL:  wrong\nLOG: shut down\n";
+        assert_eq!(last_words(said), "LOG: starting; LOG: bad value; FATAL:  wrong");
         assert_eq!(last_words("one\n\ntwo\nthree\nfour\n"), "two; three; four");
         assert_eq!(last_words(""), "it said nothing");
-        assert_eq!(last_words(&"FATAL:é".repeat(1000)).chars().count(), 500);
+        assert_eq!(last_words(&"FATAL:é".repeat(1000)).chars().count(), 1000);
     }
 }

@@ -3,7 +3,7 @@
 mod starting;
 mod volumes;
 
-use std::{collections::BTreeMap, fmt::Display, fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
 use clusters::{InstanceResourceId, Process, SnapshotResourceId, VolumeId};
@@ -13,12 +13,15 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::{
     Address, CloneOrder, Host, HostFault, OpenOrder, Settings, Sighting, Work,
     certificates::Authority,
-    client::Client,
+    client::{Client, ClientFault},
     instance::Account,
     protocol::{Open, OpenSecrets, State},
     scram,
 };
 use starting::Starting;
+
+/// How long an observation waits for the kernel to take the mounts of a dead process down.
+const TEARDOWN: Duration = Duration::from_millis(300);
 
 /// The processes and volumes of this machine.
 #[derive(Debug)]
@@ -90,10 +93,14 @@ impl Inner {
         let observed = client.observe().map_err(|error| fault("observe", &error))?;
         let Some(state) = observed else {
             // Unless its process is just being started.
-            if let Some(_claim) = self.starting.claim(id) {
-                client.clear().map_err(|error| fault("clear", &error))?;
-            }
-            return Ok(None);
+            let Some(_claim) = self.starting.claim(id) else { return Ok(None) };
+            return match client.clear(TEARDOWN) {
+                Ok(()) => Ok(None),
+                Err(ClientFault::Lingers) => {
+                    Ok(Some(Sighting { process: Process::Stopping, ..Sighting::default() }))
+                }
+                Err(error) => Err(fault("clear", &error)),
+            };
         };
         let State { process, port, failure, .. } = state;
         Ok(Some(Sighting { process, address: port.map(Address::Tcp), failure }))
