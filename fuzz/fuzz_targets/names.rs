@@ -18,7 +18,8 @@ fuzz_target!(|data: &[u8]| {
     same::<AccountId>(text);
     same::<Region>(text);
     same::<kms::KeyId>(text);
-    let (account, region) = ("111122223333".parse().expect("an account"), "us-west-2".parse().expect("a region"));
+    let (account, region) =
+        ("111122223333".parse().expect("an account"), "us-west-2".parse().expect("a region"));
     let _ = kms::read_name(text, &account, &region);
     let _ = kms::check_alias(text);
     if let Ok(identifier) = clusters::Identifier::parse(text, clusters::Identifier::LONGEST) {

@@ -1,4 +1,4 @@
-//! Policy documents of both kinds: parsing, and decisions by whatever parses.
+//! Policy documents of every kind: parsing, and decisions by whatever parses.
 #![no_main]
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let identity: Vec<_> = Document::parse(text, Kind::Identity).into_iter().map(Arc::new).collect();
     let key = Document::parse(text, Kind::Key).ok();
+    let _ = Document::parse(text, Kind::Trust);
     if identity.is_empty() && key.is_none() {
         return;
     }
@@ -35,11 +36,14 @@ fuzz_target!(|data: &[u8]| {
         resource_account: Some(ACCOUNT),
         context: &context,
     };
-    let policies = Policies { identity: &identity, resource: key.as_ref(), granted: Granted::ToCaller };
+    let policies =
+        Policies { identity: &identity, resource: key.as_ref(), granted: Granted::ToCaller, session: None };
     let with_grant = decide(&request, &policies);
     let without = decide(&request, &Policies { granted: Granted::No, ..policies });
     assert!(with_grant.is_allowed() || !without.is_allowed(), "a grant took something away");
+    let limited = decide(&request, &Policies { session: Some(&identity), ..policies });
+    assert!(with_grant.is_allowed() || !limited.is_allowed(), "a session policy gave something");
     let denials: Vec<_> = identity.iter().map(|document| Arc::new(document.denials())).collect();
-    let denied = Policies { identity: &denials, resource: None, granted: Granted::No };
+    let denied = Policies { identity: &denials, resource: None, granted: Granted::No, session: None };
     assert!(!decide(&request, &denied).is_allowed(), "denials allowed something");
 });

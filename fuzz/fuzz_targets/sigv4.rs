@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
             let _ = signature.check_scope(service);
         }
         let _ = check_time(&signature, signature.signed_at, audience);
-        let key = SigningKey::derive("a secret that no input knows", &signature.date, &signature.region, "kms");
+        let key =
+            SigningKey::derive("a secret that no input knows", &signature.date, &signature.region, "kms");
         assert!(signature.verify(&request, &key, audience).is_err(), "a signature was forged");
     }
 });

@@ -22,8 +22,12 @@ fuzz_target!(|data: &[u8]| {
     let mut bytes = Vec::new();
     let payload = &data[..data.len().min(200)];
     let written = frame::write_frame(&mut bytes, link.hash, link.group + 1, frame::Kind::Record, payload);
-    assert_eq!(frame::read_frame(&bytes, &link).map(|read| (read.link, read.payload)), Some((written, payload)));
-    let flipped = payload.iter().fold(data.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte)) % (bytes.len() * 8);
+    assert_eq!(
+        frame::read_frame(&bytes, &link).map(|read| (read.link, read.payload)),
+        Some((written, payload))
+    );
+    let flipped = payload.iter().fold(data.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte))
+        % (bytes.len() * 8);
     bytes[flipped / 8] ^= 1 << (flipped % 8);
     assert_eq!(frame::read_frame(&bytes, &link), None);
 });
