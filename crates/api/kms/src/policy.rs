@@ -30,6 +30,15 @@ pub fn of(key: &Key) -> Result<Arc<iam::Document>, iam::Malformed> {
     Ok(Arc::new(document.bound_to(&key.principals)))
 }
 
+/// A key that is not, or not yet so, to ask about.
+///
+/// # Errors
+/// As [`of`].
+pub fn imagined(key: &Key) -> Result<Target, iam::Malformed> {
+    let entry = Entry { key: key.clone(), policy: of(key)?, materials: HashMap::new() };
+    Ok(Target { entry: Arc::new(entry), alias: None })
+}
+
 /// A policy that may become a key's, and the unique ids of those it names.
 #[derive(Debug)]
 pub struct Checked {
@@ -68,9 +77,7 @@ pub fn check(kms: &Kms, text: String) -> Result<Checked, Fault> {
 /// # Errors
 /// `MalformedPolicyDocumentException`
 pub fn check_lockout(kms: &Kms, call: &Call, key: &Key) -> Result<(), Fault> {
-    let policy = of(key).map_err(|bad| fault::malformed_policy(&bad))?;
-    let entry = Entry { key: key.clone(), policy, materials: HashMap::new() };
-    let target = Target { entry: Arc::new(entry), alias: None };
+    let target = imagined(key).map_err(|bad| fault::malformed_policy(&bad))?;
     if kms.would_allow(call, &ask_put(kms, call, &target, false)) {
         return Ok(());
     }

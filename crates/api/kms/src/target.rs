@@ -5,15 +5,22 @@ use std::sync::Arc;
 use envelope::EncryptionContext;
 use front::{Ask, Call, Caller};
 use iam::Granted;
-use kms::{AliasName, Grant, Key, KeyName, Named, SYMMETRIC, User};
+use kms::{AliasName, Grant, Key, KeyName, Manager, Named, SYMMETRIC, User};
 use wire::Fault;
 
-use crate::{crypt::ALGORITHM, entries::Entry, fault, registry::Kms};
+use crate::{
+    create::{new_key, new_name},
+    crypt::ALGORITHM,
+    entries::Entry,
+    fault, policy,
+    registry::Kms,
+};
 
 /// The kind of resource in trail records.
 pub const KEY: &str = "AWS::KMS::Key";
 /// The alias of the managed key that is made when somebody asks for it.
 const PREDEFINED: &str = "alias/aws/rds";
+const DESCRIBE: &str = "kms:DescribeKey";
 
 /// Which names an operation takes, and from whom.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,10 +100,16 @@ async fn target_of(kms: &Kms, call: &Call, alias: &AliasName, action: &str) -> R
     if foreign {
         return Err(fault::hidden(&call.caller.arn(), action));
     }
-    if alias.name == PREDEFINED && action == "kms:DescribeKey" {
+    if alias.name == PREDEFINED && action == DESCRIBE && may_describe_managed(kms, call) {
         kms.ensure_managed(&alias.account, &alias.region).await?;
     }
     kms.alias(alias).map(|made| made.target).ok_or_else(|| fault::no_alias(alias))
+}
+
+/// Whether the caller could look at the managed key if it were there: nobody else makes it by asking.
+fn may_describe_managed(kms: &Kms, call: &Call) -> bool {
+    let (key, _) = new_key(new_name(call.account(), &call.region), Manager::Aws, call.now);
+    policy::imagined(&key).is_ok_and(|target| kms.would_allow(call, &ask(kms, call, DESCRIBE, &target)))
 }
 
 /// The question whether the caller may do `action` to a key, with the condition keys that every such question

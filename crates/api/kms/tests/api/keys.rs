@@ -220,6 +220,8 @@ async fn tags_and_descriptions_are_set_listed_and_removed() {
 async fn the_managed_key_of_rds_is_made_once_and_is_its_own_manager() {
     let world = World::new().await;
     let admin = world.admin();
+    let asked = world.call(&world.stranger(), "DescribeKey", json!({"KeyId": "alias/aws/rds"})).await;
+    assert_eq!(code(asked), "NotFoundException", "who may not see it does not make it");
     let told = world.call(&admin, "DescribeKey", json!({"KeyId": "alias/aws/rds"})).await.unwrap();
     let key = &told["KeyMetadata"];
     assert_eq!(text(key, "KeyManager"), "AWS");
