@@ -166,12 +166,14 @@ impl<S: Segments> Replay<'_, S> {
                 None => break,
             }
         }
+        let mut torn = None;
         if let Some((before, group)) = last.take() {
             if self.is_whole(&group)? {
                 enter(recovered, Some((before, group)), self.header.blocks)?;
             } else if group.head.sequence <= durable {
                 return Err(VolumeError::Damaged(format!("group {} is not authentic", group.head.sequence)));
             } else {
+                torn = Some(group.place);
                 position = before;
             }
         }
@@ -179,7 +181,7 @@ impl<S: Segments> Replay<'_, S> {
             return Err(missing(position.sequence + 1));
         }
         recovered.position = position;
-        self.look_behind(&position, &recovered.segments)
+        self.look_behind(&position, torn, &recovered.segments)
     }
 
     /// The group that follows a position in the same epoch.
@@ -238,10 +240,13 @@ impl<S: Segments> Replay<'_, S> {
         Ok(true)
     }
 
-    /// Makes sure that no group of the log lies behind its end.
-    fn look_behind(&mut self, end: &Position, listed: &BTreeSet<u32>) -> Result<(), VolumeError> {
-        // A torn group may stand in one of these two places.
-        let torn = [end.place, Place { segment: end.place.segment.saturating_add(1), offset: 0 }];
+    /// Makes sure that no group of the log lies behind its end, but for the torn one.
+    fn look_behind(
+        &mut self,
+        end: &Position,
+        torn: Option<Place>,
+        listed: &BTreeSet<u32>,
+    ) -> Result<(), VolumeError> {
         for &segment in listed.range(end.place.segment..) {
             let mut place = Place { segment, offset: 0 };
             if segment == end.place.segment {
@@ -251,12 +256,11 @@ impl<S: Segments> Replay<'_, S> {
                 if self.window.bytes(self.segments, place, ALIGN)?.is_none() {
                     break;
                 }
-                if let Some(group) = self.group_at(place)? {
-                    let sequence = group.head.sequence;
-                    let is_torn = torn.contains(&place) && sequence == end.sequence + 1;
-                    if sequence > end.sequence && !is_torn {
-                        return Err(missing(end.sequence + 1));
-                    }
+                if torn != Some(place)
+                    && let Some(group) = self.group_at(place)?
+                    && group.head.sequence > end.sequence
+                {
+                    return Err(missing(end.sequence + 1));
                 }
                 place.offset += ALIGN as u32;
             }

@@ -65,7 +65,9 @@ impl Model {
         let mut state = self.durable.clone();
         let mut changes = self.since.iter();
         while state != found {
-            let Some(change) = changes.next() else { panic!("{}", difference(&self.durable, &self.current, &found)) };
+            let Some(change) = changes.next() else {
+                panic!("{}", difference(&self.durable, &self.current, &found))
+            };
             apply(&mut state, change);
         }
         self.current = found;
@@ -81,7 +83,8 @@ fn apply(state: &mut [u64], change: &Change) {
 }
 
 fn difference(durable: &[u64], current: &[u64], found: &[u64]) -> String {
-    let mut text = String::from("no prefix of the history leads to what was found; sector: durable, last, found\n");
+    let mut text =
+        String::from("no prefix of the history leads to what was found; sector: durable, last, found\n");
     for (sector, found) in found.iter().enumerate() {
         if *found != durable[sector] || *found != current[sector] {
             text += &format!("{sector}: {}, {}, {found}\n", durable[sector], current[sector]);
