@@ -15,6 +15,7 @@ pub struct Instance {
 impl Instance {
     /// Before any thread starts: the process moves into namespaces of its own.
     pub fn run(self) -> ExitCode {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
         engine::run_instance(&self.dir)
     }
 }
