@@ -68,10 +68,37 @@ def test_the_mount_is_seen_by_no_process_outside(scene):
     assert not [point for point in points if os.path.ismount(point)], "in a namespace of its own"
 
 
+def test_when_the_key_is_gone_no_process_remembers_data_or_key(scene):
+    scene.cluster.execute(f"select sum(length(text)) from {TABLE}")
+    in_memory = (scan.found_in(scan.memory_of(pid), MARKER.encode()) for pid in scene.server.postgres_processes())
+    assert any(in_memory), "the scan finds what is in memory while the database runs"
+    [instance] = scene.server.instance_processes()
+    before, while_open = scene.ours(), scan.memory_of(instance)
+    scene.root.kms.disable_key(KeyId=scene.key["KeyId"])
+    scene.cluster.wait("inaccessible-encryption-credentials-recoverable")
+    waiting.until(lambda: not scene.server.postgres_processes(), "postgres to be gone")
+    assert scene.server.mounts() == {} and scene.server.loop_devices() == {}
+    assert scene.server.process.pid in scene.ours() and set(scene.ours()) <= set(before)
+    copies = {pid: scan.memory_of(pid) for pid in scene.ours()}
+    # Only now is the key asked for: the answer itself would leave traces in the server.
+    scene.root.kms.enable_key(KeyId=scene.key["KeyId"])
+    [volume] = volumes.volumes(scene.server.home)
+    volume_key = volumes.open_key(volume, scene.root, scene.key["Arn"])
+    keys = [volume_key, *volume.epoch_keys(volume_key)]
+    assert scan.found_in(while_open, *keys), "the scan finds the keys in the process that had the volume open"
+    needles = [MARKER.encode(), TABLE.encode(), *(form for key in keys for form in scan.renderings(key))]
+    for pid, copy in copies.items():
+        assert scan.found_in(copy, *needles) == set(), leftovers.command_line(pid)
+    assert scan.files_with(scene.server.home, *needles) == []
+
+
 def test_s02_only_the_wrapped_volume_key_is_on_the_disk(scene):
-    keys = volumes.volume_keys(scene.server.home, scene.root, scene.key["Arn"])
-    assert len(keys) == 1 and {len(key) for key in keys} == {32}
-    assert scan.files_with(scene.server.home, *(form for key in keys for form in scan.renderings(key))) == []
+    [volume] = volumes.volumes(scene.server.home)
+    key = volumes.open_key(volume, scene.root, scene.key["Arn"])
+    assert len(key) == 32 and volume.accepts(key) and volume.epochs
+    needles = [form for secret in (key, *volume.epoch_keys(key)) for form in scan.renderings(secret)]
+    assert scan.files_with(scene.server.home, *needles) == []
+    assert scan.files_with(scene.server.log, *needles) == []
 
 
 def test_e01_no_key_is_on_the_disk_but_the_root_key_in_its_file(scene):
@@ -83,23 +110,6 @@ def test_e01_no_key_is_on_the_disk_but_the_root_key_in_its_file(scene):
     held = root_file.read_bytes()
     parts = [part for part in [held, *held.split()] if len(part) >= 32]
     assert parts and scan.files_with(scene.server.home, *parts) == [str(root_file)]
-
-
-def test_when_the_key_is_gone_no_process_remembers_data_or_key(scene):
-    [volume_key] = volumes.volume_keys(scene.server.home, scene.root, scene.key["Arn"])
-    needles = [MARKER.encode(), TABLE.encode(), *scan.renderings(volume_key)]
-    scene.cluster.execute(f"select sum(length(text)) from {TABLE}")
-    in_memory = (MARKER.encode() in scan.memory_holds(pid, MARKER.encode()) for pid in scene.server.postgres_processes())
-    assert any(in_memory), "the scan finds what is in memory while the database runs"
-    before = scene.ours()
-    scene.root.kms.disable_key(KeyId=scene.key["KeyId"])
-    scene.cluster.wait("inaccessible-encryption-credentials-recoverable")
-    waiting.until(lambda: not scene.server.postgres_processes(), "postgres to be gone")
-    assert scene.server.process.pid in scene.ours() and set(scene.ours()) <= set(before)
-    for pid in scene.ours():
-        assert scan.memory_holds(pid, *needles) == set(), leftovers.command_line(pid)
-    assert scene.server.mounts() == {} and scene.server.loop_devices() == {}
-    assert scan.files_with(scene.server.home, *needles) == []
 
 
 def test_no_core_is_dumped_and_nobody_else_may_look(scene):

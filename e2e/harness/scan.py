@@ -31,26 +31,28 @@ def _holds(path, needles):
     return False
 
 
-def memory_holds(pid, *needles):
-    """Which of the byte strings are in the readable memory of a process."""
-    found = set()
-    keep = max(map(len, needles)) - 1
+def memory_of(pid):
+    """The readable memory of a process, copied: pieces of bytes, one for each mapping."""
+    pieces = []
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for first, last in _regions(pid):
-            tail, at = b"", first
-            while at < last:
+            piece = bytearray()
+            while first + len(piece) < last:
                 try:
-                    memory.seek(at)
-                    piece = memory.read(min(_STEP, last - at))
+                    memory.seek(first + len(piece))
+                    read = memory.read(min(_STEP, last - first - len(piece)))
                 except (OSError, ValueError):
                     break  # a guard page, or a mapping of the kernel's
-                if not piece:
+                if not read:
                     break
-                window = tail + piece
-                found |= {needle for needle in needles if needle in window}
-                tail = window[-keep:] if keep else b""
-                at += len(piece)
-    return found
+                piece += read
+            pieces.append(bytes(piece))
+    return pieces
+
+
+def found_in(pieces, *needles):
+    """Which of the byte strings are in a copy of memory."""
+    return {needle for needle in needles if any(needle in piece for piece in pieces)}
 
 
 def _regions(pid):
