@@ -24,7 +24,7 @@ SERVICES = {
         "CreateRole", "GetRole", "ListRoles", "DeleteRole", "UpdateAssumeRolePolicy",
         "PutRolePolicy", "GetRolePolicy", "ListRolePolicies", "DeleteRolePolicy",
         "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies"]),
-    "sts": ("sts", "2011-06-15", ["GetCallerIdentity", "AssumeRole", "GetSessionToken"]),
+    "sts": ("sts", "2011-06-15", ["GetCallerIdentity", "AssumeRole"]),
     "rds": ("rds", "2014-10-31", [
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",
         "CreateDBInstance", "DescribeDBInstances", "DeleteDBInstance", "RebootDBInstance",

@@ -1,15 +1,16 @@
-//! What IAM keeps: users, managed policies, access keys.
+//! What IAM keeps: users, roles, managed policies, access keys.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::Secret;
 
-use crate::{names, policy::Policy};
+use crate::{
+    names,
+    policy::{Policy, Trust},
+    principal::Permissions,
+};
 
 /// Something with a name of its own in its account; one row of `iam_entities`.
 pub trait Entity: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -39,12 +40,27 @@ pub struct User {
     pub created: Timestamp,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// Inline policies by name.
     #[serde(default)]
-    pub policies: BTreeMap<String, Policy>,
-    /// Ids of the managed policies that are attached.
+    pub permissions: Permissions,
+}
+
+/// A role: whoever its trust policy lets assume it gets a session with its permissions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Role {
+    /// `AROA…`
+    pub id: String,
+    pub account: AccountId,
+    pub name: String,
+    pub path: String,
+    pub created: Timestamp,
+    pub description: Option<String>,
+    /// The longest session, 3600 to 43200 seconds.
+    pub max_session: u32,
+    pub trust: Trust,
     #[serde(default)]
-    pub attached: BTreeSet<String>,
+    pub tags: BTreeMap<String, String>,
+    #[serde(default)]
+    pub permissions: Permissions,
 }
 
 /// A managed policy: a policy with a name of its own, for any number of users. It has one version, `v1`.
@@ -103,6 +119,7 @@ macro_rules! entity {
     };
 }
 entity!(User, "user");
+entity!(Role, "role");
 entity!(ManagedPolicy, "policy");
 
 impl AccessKey {

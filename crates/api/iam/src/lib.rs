@@ -12,8 +12,10 @@ mod names;
 mod ops;
 mod page;
 mod policy;
+mod principal;
 mod registry;
 mod rows;
+mod session;
 mod subject;
 
 pub use account::{CreateError, NewKey};

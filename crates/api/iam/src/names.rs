@@ -20,6 +20,18 @@ pub fn access_key_id() -> String {
     random_id("AKIA", 16)
 }
 
+/// The id of a session's access key: `ASIA` and 16 characters.
+pub fn session_key_id() -> String {
+    random_id("ASIA", 16)
+}
+
+/// A session token: 128 characters that mean nothing to anybody else.
+pub fn session_token() -> Secret {
+    let mut bytes = Zeroizing::new([0; 96]);
+    SystemEntropy.fill(&mut *bytes);
+    Secret::new(STANDARD.encode(*bytes))
+}
+
 fn random_id(prefix: &str, length: usize) -> String {
     let mut bytes = vec![0; length];
     SystemEntropy.fill(&mut bytes);

@@ -11,8 +11,11 @@ use store::{Change, Store};
 use wire::Fault;
 
 use crate::{
-    entity::{AccessKey, Entity, ManagedPolicy, User},
-    fault, names, rows,
+    entity::{AccessKey, Entity, ManagedPolicy, Role, User},
+    fault, names,
+    principal::Principal,
+    rows,
+    session::Session,
 };
 
 /// Identity and access management.
@@ -34,6 +37,8 @@ pub enum LoadError {
     Body(#[from] serde_json::Error),
     #[error("the state store holds what is no account: {0}")]
     Row(String),
+    #[error("a session cannot be read: {0}")]
+    Session(String),
     #[error("the secret of access key {0} does not open: the root key is not the one it was sealed under")]
     Secret(String),
 }
@@ -42,7 +47,9 @@ pub enum LoadError {
 pub(crate) struct Entries {
     accounts: BTreeMap<AccountId, Timestamp>,
     users: Table<User>,
+    roles: Table<Role>,
     policies: Table<ManagedPolicy>,
+    sessions: HashMap<String, Arc<Session>>,
     keys: HashMap<String, Arc<AccessKey>>,
 }
 
@@ -54,11 +61,17 @@ impl Entries {
         for user in rows::entities::<User>(pool).await? {
             entries.users.put(Arc::new(user));
         }
+        for role in rows::entities::<Role>(pool).await? {
+            entries.roles.put(Arc::new(role));
+        }
         for policy in rows::entities::<ManagedPolicy>(pool).await? {
             entries.policies.put(Arc::new(policy));
         }
         for key in rows::access_keys(pool, custody).await? {
             entries.keys.insert(key.id.clone(), Arc::new(key));
+        }
+        for session in rows::sessions(pool, custody).await? {
+            entries.sessions.insert(session.id.clone(), Arc::new(session));
         }
         Ok(entries)
     }
@@ -130,6 +143,7 @@ macro_rules! kept {
     };
 }
 kept!(User, users);
+kept!(Role, roles);
 kept!(ManagedPolicy, policies);
 
 impl Iam {
@@ -185,9 +199,17 @@ impl Iam {
         self.read(|entries| T::table(entries).of(account))
     }
 
-    /// How many users a managed policy is attached to.
+    /// How many users and roles a managed policy is attached to.
     pub(crate) fn attachments(&self, policy: &ManagedPolicy) -> usize {
-        self.of::<User>(&policy.account).iter().filter(|user| user.attached.contains(&policy.id)).count()
+        fn count<T: Principal>(iam: &Iam, policy: &ManagedPolicy) -> usize {
+            let all = iam.of::<T>(&policy.account);
+            all.iter().filter(|one| one.permissions().attached.contains(&policy.id)).count()
+        }
+        count::<User>(self, policy) + count::<Role>(self, policy)
+    }
+
+    pub(crate) fn session(&self, access_key_id: &str) -> Option<Arc<Session>> {
+        self.read(|entries| entries.sessions.get(access_key_id).cloned())
     }
 
     pub(crate) fn access_key(&self, id: &str) -> Option<Arc<AccessKey>> {
@@ -285,6 +307,17 @@ impl Changing<'_> {
         let id = id.to_owned();
         self.edits.push(Box::new(move |entries| {
             entries.keys.remove(&id);
+        }));
+        Ok(())
+    }
+
+    /// Keeps a new session, and forgets those that have ended.
+    pub(crate) async fn put_session(&mut self, session: Session, now: Timestamp) -> Result<(), Fault> {
+        rows::delete_ended_sessions(self.change.tx(), now).await.map_err(Fault::internal)?;
+        rows::put_session(self.change.tx(), &self.iam.custody, &session).await.map_err(Fault::internal)?;
+        self.edits.push(Box::new(move |entries| {
+            entries.sessions.retain(|_, session| session.expires > now);
+            entries.sessions.insert(session.id.clone(), Arc::new(session));
         }));
         Ok(())
     }

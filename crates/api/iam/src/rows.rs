@@ -5,14 +5,19 @@ use ids::{AccountId, Timestamp};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use std::sync::Arc;
 use wire::Secret;
+use zeroize::Zeroizing;
 
 use crate::{
     entity::{AccessKey, Entity},
     names,
     registry::LoadError,
+    session::Session,
 };
 
 type Sql = Result<(), sqlx::Error>;
+
+/// A session has a policy of 2048 characters and 50 tags.
+const LARGEST_SESSION: usize = 256 * 1024;
 
 /// Where a secret is sealed for: another owner's row does not open.
 fn place(account: &str, owner: Option<&str>, id: &str) -> String {
@@ -70,6 +75,42 @@ pub async fn put_access_key(tx: &mut SqliteConnection, custody: &Custody, key: &
 pub async fn delete_access_key(tx: &mut SqliteConnection, id: &str) -> Sql {
     sqlx::query("DELETE FROM iam_access_keys WHERE id = $1").bind(id).execute(tx).await?;
     Ok(())
+}
+
+fn session_place(id: &str) -> String {
+    format!("iam/session/{id}")
+}
+
+/// The whole session is sealed: its secret and its token are in it.
+pub async fn put_session(tx: &mut SqliteConnection, custody: &Custody, session: &Session) -> Sql {
+    // Larger than any session, so that no unwiped piece is left behind when it grows.
+    let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_SESSION));
+    serde_json::to_writer(&mut *body, session).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let sealed = custody.seal(&session_place(&session.id), &body);
+    sqlx::query("INSERT INTO iam_sessions (id, expires, sealed) VALUES ($1, $2, $3)")
+        .bind(&session.id)
+        .bind(session.expires.as_millis())
+        .bind(sealed)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn delete_ended_sessions(tx: &mut SqliteConnection, now: Timestamp) -> Sql {
+    sqlx::query("DELETE FROM iam_sessions WHERE expires <= $1").bind(now.as_millis()).execute(tx).await?;
+    Ok(())
+}
+
+pub async fn sessions(pool: &SqlitePool, custody: &Custody) -> Result<Vec<Session>, LoadError> {
+    let rows = sqlx::query("SELECT id, sealed FROM iam_sessions").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.get(0);
+            let opened = custody.open_sealed(&session_place(&id), row.get(1));
+            let opened = opened.map_err(|_| LoadError::Secret(id.clone()))?;
+            serde_json::from_slice(opened.expose()).map_err(|_| LoadError::Session(id))
+        })
+        .collect()
 }
 
 pub async fn accounts(pool: &SqlitePool) -> Result<Vec<(AccountId, Timestamp)>, LoadError> {

@@ -25,3 +25,11 @@ CREATE TABLE iam_access_keys (
     created BIGINT  NOT NULL,
     sealed  BLOB    NOT NULL
 );
+
+-- Sessions of roles, by the ids of their access keys, until they end.
+-- `sealed`: everything else of a session, sealed for the place iam/session/<id>.
+CREATE TABLE iam_sessions (
+    id      TEXT   NOT NULL PRIMARY KEY,
+    expires BIGINT NOT NULL,
+    sealed  BLOB   NOT NULL
+);

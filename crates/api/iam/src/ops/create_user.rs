@@ -1,6 +1,6 @@
 //! `iam:CreateUser`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
 
 use super::shapes::{Tag, UserShape, add_tags, whole_seconds};
-use crate::{entity::User, fault, names, registry::Iam};
+use crate::{entity::User, fault, names, principal::Permissions, registry::Iam};
 
 const USERS_PER_ACCOUNT: usize = 5000;
 
@@ -89,8 +89,7 @@ impl Operation for CreateUser {
             path,
             created: whole_seconds(call.now),
             tags,
-            policies: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            permissions: Permissions::default(),
         };
         let response = Response { user: UserShape::of(&user) };
         change.put(user).await?;

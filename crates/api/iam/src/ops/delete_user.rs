@@ -45,10 +45,10 @@ impl Operation for DeleteUser {
         if !iam.access_keys_of(&user.account, Some(&user.id)).is_empty() {
             return Err(fault::in_use("delete access keys"));
         }
-        if !user.policies.is_empty() {
+        if !user.permissions.inline.is_empty() {
             return Err(fault::in_use("delete policies"));
         }
-        if !user.attached.is_empty() {
+        if !user.permissions.attached.is_empty() {
             return Err(fault::in_use("detach all policies"));
         }
         change.delete(&*user).await?;

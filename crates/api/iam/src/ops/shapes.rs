@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use wire::Fault;
 
 use crate::{
-    entity::{Entity as _, ManagedPolicy, User},
+    entity::{Entity as _, ManagedPolicy, Role, User},
     fault,
+    policy::encoded,
 };
 
 /// Tags that one user, role or policy may have.
@@ -112,6 +113,49 @@ impl PolicyShape {
             "DefaultVersionId": self.default_version_id, "AttachmentCount": self.attachment_count,
             "PermissionsBoundaryUsageCount": self.permissions_boundary_usage_count,
             "IsAttachable": self.is_attachable, "CreateDate": date, "UpdateDate": date,
+        })
+    }
+}
+
+/// `Role`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RoleShape {
+    pub path: String,
+    pub role_name: String,
+    pub role_id: String,
+    pub arn: String,
+    pub create_date: Timestamp,
+    pub assume_role_policy_document: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_session_duration: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+impl RoleShape {
+    pub fn of(role: &Role) -> Self {
+        Self {
+            path: role.path.clone(),
+            role_name: role.name.clone(),
+            role_id: role.id.clone(),
+            arn: role.arn(),
+            create_date: role.created,
+            assume_role_policy_document: encoded(&role.trust.text),
+            description: role.description.clone(),
+            max_session_duration: Some(role.max_session),
+            tags: tags(&role.tags),
+        }
+    }
+
+    /// As the trail keeps it.
+    pub fn recorded(&self) -> Value {
+        json!({
+            "Path": self.path, "RoleName": self.role_name, "RoleId": self.role_id, "Arn": self.arn,
+            "CreateDate": trail::written_date(self.create_date),
+            "AssumeRolePolicyDocument": self.assume_role_policy_document,
         })
     }
 }
