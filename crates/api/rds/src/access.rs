@@ -63,7 +63,8 @@ impl Rds {
     /// Can the cluster's and its instances' copies of the volume key be opened now?
     async fn access_of(&self, id: &ClusterResourceId) -> Result<(), AccessFault> {
         let Some(cluster) = self.records.get::<Cluster>(id.as_str()).await? else { return Ok(()) };
-        if cluster.access != Access::Held {
+        // What is on its way out gives its grants back.
+        if cluster.access != Access::Held || cluster.goal == Goal::Delete {
             return Ok(());
         }
         let members = self.records.of_cluster::<Instance>(id.as_str()).await?;

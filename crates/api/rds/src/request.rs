@@ -87,7 +87,7 @@ pub fn filter<T>(
 /// One page of sorted items: those after the marker, at most `max`, and the marker of the next page.
 ///
 /// # Errors
-/// InvalidParameterValue unless `max` is 20 to 100.
+/// InvalidParameterValue unless `max` is 20 to 100, and for a marker that was not made here.
 pub fn page<T>(
     items: Vec<T>,
     max: Option<i64>,
@@ -98,14 +98,22 @@ pub fn page<T>(
     let size = usize::try_from(max).ok().filter(|size| (20..=100).contains(size)).ok_or_else(|| {
         faults::value(format!("Invalid value {max} for MaxRecords. Must be between 20 and 100"))
     })?;
-    let mut rest: Vec<T> = match marker {
-        Some(marker) => items.into_iter().filter(|item| key(item).as_str() > marker).collect(),
-        None => items,
-    };
+    let after = marker.map(read_marker).transpose()?;
+    let mut rest: Vec<T> =
+        items.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after)).collect();
     let more = rest.len() > size;
     rest.truncate(size);
-    let next = more.then(|| rest.last().map(&key)).flatten();
+    let next = more.then(|| rest.last().map(|last| hex::encode(format!("{MARKER}{}", key(last))))).flatten();
     Ok((rest, next))
+}
+
+/// What every marker begins with, before it is made opaque.
+const MARKER: &str = "after:";
+
+fn read_marker(marker: &str) -> Result<String, Fault> {
+    let text = hex::decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let after = text.and_then(|text| text.strip_prefix(MARKER).map(str::to_owned));
+    after.ok_or_else(|| faults::value("Invalid value for Marker."))
 }
 
 /// Parameters of the model that an operation does not read.
@@ -149,11 +157,14 @@ mod tests {
         let items: Vec<u32> = (100..145).collect();
         let key = |n: &u32| n.to_string();
         let (first, marker) = page(items.clone(), Some(20), None, key).unwrap();
-        assert_eq!((first.len(), marker.as_deref()), (20, Some("119")));
+        assert_eq!((first.len(), first[19]), (20, 119));
         let (second, marker) = page(items.clone(), Some(20), marker.as_deref(), key).unwrap();
-        assert_eq!((second[0], marker.as_deref()), (120, Some("139")));
+        assert_eq!((second[0], second[19]), (120, 139));
         let (third, marker) = page(items.clone(), Some(20), marker.as_deref(), key).unwrap();
         assert_eq!((third.len(), marker), (5, None));
+        for bad in ["", "119", "zz"] {
+            assert!(page(items.clone(), None, Some(bad), key).is_err(), "{bad}");
+        }
         for bad in [0, 19, 101, -1] {
             assert_eq!(page(items.clone(), Some(bad), None, key).unwrap_err().code, "InvalidParameterValue");
         }

@@ -24,7 +24,7 @@ pub enum Action {
     Lock(InstanceResourceId),
     /// End the process, whatever it does.
     Kill(InstanceResourceId),
-    /// Remove the volume's files.
+    /// Remove the volume's files, whole or not, and note that it is done.
     RemoveVolume,
     /// Give the grant back.
     RetireGrant(Holder),

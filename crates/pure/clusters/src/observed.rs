@@ -31,8 +31,10 @@ pub struct ClusterSeen {
     pub status: ClusterStatus,
     /// The database has served once.
     pub initialised: bool,
-    /// The volume's directory is there.
+    /// The volume is there, whole.
     pub volume: bool,
+    /// Files of it may be there, whole or not: until they have been removed.
+    pub remains: bool,
     /// The key service still has a grant for the cluster.
     pub grant: bool,
     /// A snapshot of the cluster has still to be taken.

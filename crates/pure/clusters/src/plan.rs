@@ -237,7 +237,7 @@ fn delete(spec: &ClusterSpec, seen: &ClusterSeen, lost: bool) -> Vec<Action> {
     }
     if seen.snapshots_pending {
         Vec::new()
-    } else if seen.volume {
+    } else if seen.remains {
         vec![Action::RemoveVolume]
     } else if seen.grant {
         vec![Action::RetireGrant(Holder::Cluster)]

@@ -27,6 +27,8 @@ pub struct SnapshotSeen {
     pub status: SnapshotStatus,
     /// Its files are there, all of them.
     pub files: bool,
+    /// Some of them may be there: until they have been removed.
+    pub remains: bool,
     /// The key service still has a grant for it.
     pub grant: bool,
     pub source: Source,
@@ -39,7 +41,7 @@ pub struct SnapshotSeen {
 pub enum SnapshotAction {
     /// Link the volume's segments, through its process if one has it open.
     Take { through: Option<InstanceResourceId> },
-    /// Remove its files.
+    /// Remove its files, all of them or not, and note that it is done.
     Remove,
     /// Give its grant back.
     RetireGrant,
@@ -56,7 +58,7 @@ pub fn plan_snapshot(spec: SnapshotSpec, seen: &SnapshotSeen) -> Option<Snapshot
         return match seen {
             _ if seen.status != SnapshotStatus::Deleting => set(SnapshotStatus::Deleting, &[]),
             _ if seen.in_use => None,
-            _ if seen.files => Some(SnapshotAction::Remove),
+            _ if seen.remains => Some(SnapshotAction::Remove),
             _ if seen.grant => Some(SnapshotAction::RetireGrant),
             _ => Some(SnapshotAction::Forget),
         };
@@ -80,7 +82,14 @@ mod tests {
     use super::*;
 
     fn seen(status: SnapshotStatus) -> SnapshotSeen {
-        SnapshotSeen { status, files: false, grant: true, source: Source::Closed, in_use: false }
+        SnapshotSeen {
+            status,
+            files: false,
+            remains: true,
+            grant: true,
+            source: Source::Closed,
+            in_use: false,
+        }
     }
 
     #[test]
@@ -106,6 +115,12 @@ mod tests {
         now.in_use = false;
         assert_eq!(plan_snapshot(wish, &now), Some(SnapshotAction::Remove));
         now.files = false;
+        assert_eq!(
+            plan_snapshot(wish, &now),
+            Some(SnapshotAction::Remove),
+            "what is left of them goes as well"
+        );
+        now.remains = false;
         assert_eq!(plan_snapshot(wish, &now), Some(SnapshotAction::RetireGrant));
         now.grant = false;
         assert_eq!(plan_snapshot(wish, &now), Some(SnapshotAction::Forget));

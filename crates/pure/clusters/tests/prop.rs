@@ -40,7 +40,7 @@ impl World {
             }
             Action::Stop(id) => member(seen, id).process = Process::Stopping,
             Action::Lock(id) | Action::Kill(id) => member(seen, id).process = Process::Absent,
-            Action::RemoveVolume => seen.volume = false,
+            Action::RemoveVolume => (seen.volume, seen.remains) = (false, false),
             Action::RetireGrant(Holder::Cluster) => seen.grant = false,
             Action::RetireGrant(Holder::Member(id)) => member(seen, id).grant = false,
             Action::ClearReboot(id) => self.spec.members.get_mut(id).expect("a member").reboot = false,
@@ -80,7 +80,7 @@ impl World {
             }
             Action::Forget { holder: Holder::Cluster, .. } => {
                 assert!(self.seen.members.values().all(|m| m.process == Process::Absent));
-                assert!(self.spec.members.is_empty() && !self.seen.volume && !self.seen.grant);
+                assert!(self.spec.members.is_empty() && !self.seen.remains && !self.seen.grant);
             }
             Action::CloneVolume => assert!(!self.seen.initialised, "cloned over what was lost"),
             Action::RemoveVolume => {
@@ -199,7 +199,15 @@ fn world() -> impl Strategy<Value = World> {
         let members: BTreeMap<_, _> = list.iter().map(|((_, seen, _), n)| (id(*n), *seen)).collect();
         World {
             spec,
-            seen: ClusterSeen { status, initialised, volume, grant, snapshots_pending, members },
+            seen: ClusterSeen {
+                status,
+                initialised,
+                volume,
+                remains: true,
+                grant,
+                snapshots_pending,
+                members,
+            },
             gone: false,
         }
     })
@@ -271,6 +279,7 @@ fn a_lost_key_becomes_terminal_after_the_recoverable_days_and_stays_so() {
             status: ClusterStatus::Available,
             initialised: true,
             volume: true,
+            remains: true,
             grant: true,
             snapshots_pending: false,
             members: BTreeMap::new(),
@@ -309,6 +318,7 @@ fn a_cluster_stopped_for_too_long_starts_by_itself() {
         status: ClusterStatus::Stopped,
         initialised: true,
         volume: true,
+        remains: true,
         grant: true,
         snapshots_pending: false,
         members: BTreeMap::new(),

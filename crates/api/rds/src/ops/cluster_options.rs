@@ -141,7 +141,7 @@ impl ClusterOptions {
             backup_window,
             maintenance_window,
             parameter_group,
-            security_groups: self.vpc_security_group_ids.clone(),
+            security_groups: self.security_groups()?,
             availability_zones: self.zones(call)?,
             deletion_protection: self.deletion_protection.unwrap_or_default(),
             copy_tags_to_snapshot: self.copy_tags_to_snapshot.unwrap_or_default(),
@@ -191,6 +191,18 @@ impl ClusterOptions {
                 "Invalid backup retention period: {days}. Must be between 1 and {LONGEST_RETENTION}"
             ))
         })
+    }
+
+    /// There is no network of AWS here: groups are shown as they were given.
+    fn security_groups(&self) -> Result<Vec<String>, Fault> {
+        let well_formed = |id: &&String| {
+            let rest = id.strip_prefix("sg-").unwrap_or_default();
+            (1..=32).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        match self.vpc_security_group_ids.iter().find(|id| !well_formed(id)) {
+            Some(other) => Err(faults::value(format!("Invalid security group, groupId={other}"))),
+            None => Ok(self.vpc_security_group_ids.clone()),
+        }
     }
 
     fn zones(&self, call: &Call) -> Result<Vec<String>, Fault> {
@@ -250,6 +262,7 @@ pub async fn record(rds: &Rds, call: &Call, settled: Settled, origin: Origin) ->
         grant: origin.grant,
         origin: origin.snapshot,
         initialised: false,
+        remains: true,
         master_username: origin.master_username,
         master_password: origin.master_password,
         database_name: origin.database_name,

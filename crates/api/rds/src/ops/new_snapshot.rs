@@ -62,6 +62,7 @@ impl NewSnapshot {
             created: call.now,
             status: SnapshotStatus::Creating,
             delete: false,
+            remains: true,
             engine_version: cluster.engine_version.clone(),
             port: cluster.port,
             volume: cluster.volume.clone(),

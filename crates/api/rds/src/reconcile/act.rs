@@ -47,7 +47,11 @@ impl Rds {
                 tracing::warn!(instance = %id, failure, "ending a process");
                 Ok(self.host.kill(&id).await?)
             }
-            Action::RemoveVolume => Ok(self.host.remove_volume(&cluster.volume).await?),
+            Action::RemoveVolume => {
+                self.host.remove_volume(&cluster.volume).await?;
+                let change = |cluster: &mut Cluster| std::mem::take(&mut cluster.remains);
+                self.change(cluster.id.as_str(), change, &[]).await
+            }
             Action::RetireGrant(holder) => self.retire_grant(cluster, sight, holder).await,
             Action::ClearReboot(id) => {
                 live.forgive(&id);

@@ -99,6 +99,7 @@ impl Rds {
             status: cluster.status,
             initialised: cluster.initialised,
             volume: sight.volume,
+            remains: cluster.remains,
             grant: cluster.grant.is_some(),
             snapshots_pending: sight
                 .snapshots

@@ -1,7 +1,7 @@
 //! Makes what is recorded come true: looks at a cluster, plans, takes the first step, looks again (design.md §6).
 //!
-//! INVARIANT: every step may be repeated, and touches either the world or the records. So whoever takes steps may die
-//! between any two, or in the middle of one, and the next one to come leads to the same end.
+//! INVARIANT: every step may be repeated, and touches the world before the records. So whoever takes steps may die between any
+//! two, or in the middle of one, and the next one to come leads to the same end.
 
 mod act;
 mod look;
@@ -56,22 +56,22 @@ impl Rds {
         let urgent = matches!(action, Some(Action::Lock(_) | Action::Kill(_)));
         let mut snapshot_fault = None;
         if !urgent {
-            // A snapshot that cannot be taken must not keep the cluster from anything else.
+            // A snapshot that cannot be taken must not keep the cluster from anything else: its fault counts last.
             match self.step_snapshots(&sight).await {
                 Ok(true) => return Ok(Step::Taken),
                 Ok(false) => {}
                 Err(fault) => snapshot_fault = Some(fault),
             }
         }
-        match (action, &sight.cluster) {
-            (Some(action), Some(cluster)) => {
+        match (action, &sight.cluster, snapshot_fault) {
+            (Some(action), Some(cluster), _) => {
                 tracing::debug!(cluster = %id, ?action, "a step");
                 self.act(cluster, &sight, action).await?;
                 Ok(Step::Taken)
             }
-            _ if snapshot_fault.is_some() => snapshot_fault.map_or(Ok(Step::Waits), Err),
-            (None, None) if !sight.snapshots_wait() => Ok(Step::Gone),
-            _ => Ok(Step::Waits),
+            (_, _, Some(fault)) => Err(fault),
+            (_, None, None) if !sight.snapshots_wait() => Ok(Step::Gone),
+            (_, _, None) => Ok(Step::Waits),
         }
     }
 }

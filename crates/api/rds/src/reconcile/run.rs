@@ -10,7 +10,7 @@ use clusters::{ClusterResourceId, SnapshotStatus, strays};
 use tokio::{
     sync::watch,
     task::{Id, JoinSet},
-    time::{Interval, MissedTickBehavior, interval, sleep},
+    time::sleep,
 };
 
 use super::{Step, StepFault};
@@ -27,12 +27,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait after a step that failed.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-fn every(period: Duration) -> Interval {
-    let mut ticks = interval(period.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 /// Until told to stop. An error means that whoever could have told is gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // The guard in the answer must not live into what is awaited next.
@@ -45,8 +39,8 @@ impl Rds {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut tending: JoinSet<ClusterResourceId> = JoinSet::new();
         let mut tasks: HashMap<Id, ClusterResourceId> = HashMap::new();
-        let mut looks = every(LOOK_EVERY);
         let mut chores = JoinSet::new();
+        chores.spawn(Arc::clone(&self).look_again_and_again());
         chores.spawn(Arc::clone(&self).check_from_time_to_time());
         self.adopt().await;
         loop {
@@ -75,9 +69,6 @@ impl Rds {
                         tasks.remove(&error.id());
                     }
                 },
-                _ = looks.tick() => if let Err(error) = self.observer.look().await {
-                    tracing::warn!(%error, "instances cannot be seen");
-                },
             }
         }
         tending.shutdown().await;
@@ -105,6 +96,16 @@ impl Rds {
         };
         if let Err(error) = adopted.await {
             tracing::error!(%error, "not everything could be adopted; it is tried again with the next check");
+        }
+    }
+
+    /// Sees what happens to processes by itself; clusters are told by the observer.
+    async fn look_again_and_again(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.observer.look().await {
+                tracing::warn!(%error, "instances cannot be seen");
+            }
+            sleep(LOOK_EVERY).await;
         }
     }
 

@@ -15,6 +15,7 @@ impl Rds {
             let seen = SnapshotSeen {
                 status: snapshot.status,
                 files: self.host.has_snapshot(&snapshot.id).await?,
+                remains: snapshot.remains,
                 grant: snapshot.grant.is_some(),
                 source: sight.source(),
                 in_use: snapshot.delete && self.in_use(snapshot).await?,
@@ -45,7 +46,10 @@ impl Rds {
             SnapshotAction::Take { through } => {
                 Ok(self.host.take_snapshot(&snapshot.id, &snapshot.volume, through.as_ref()).await?)
             }
-            SnapshotAction::Remove => Ok(self.host.remove_snapshot(&snapshot.id).await?),
+            SnapshotAction::Remove => {
+                self.host.remove_snapshot(&snapshot.id).await?;
+                self.change(id, |snapshot: &mut Snapshot| std::mem::take(&mut snapshot.remains), &[]).await
+            }
             SnapshotAction::RetireGrant => {
                 self.retire(snapshot, &snapshot.encryption, snapshot.grant.as_deref()).await?;
                 self.change(id, |snapshot: &mut Snapshot| snapshot.grant.take().is_some(), &[]).await

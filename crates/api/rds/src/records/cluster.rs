@@ -63,6 +63,8 @@ pub struct Cluster {
     pub origin: Option<SnapshotResourceId>,
     /// The database has served once: its volume is never made anew.
     pub initialised: bool,
+    /// Files of the volume may be there: until they have been removed.
+    pub remains: bool,
     pub master_username: MasterUsername,
     /// Sealed, and only until it is set.
     pub master_password: Option<Bytes>,

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub status: SnapshotStatus,
     /// It is to go.
     pub delete: bool,
+    /// Files of it may be there: until they have been removed.
+    pub remains: bool,
     pub engine_version: String,
     pub port: u16,
     /// The volume that it shows.

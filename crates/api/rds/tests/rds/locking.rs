@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::world::{World, cluster, instance};
 
@@ -250,4 +255,51 @@ async fn a_process_that_cannot_be_locked_is_killed() {
     world.keys.enable(&key, false);
     world.rds.key_changed(&key).await;
     assert_eq!(world.host.open(), 0);
+}
+
+/// Waits for what the running server does by itself.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    while !holds().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_end_with_the_key_and_are_refused_until_it_is_back() {
+    let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = World::with(|settings| settings.ports = 23_200..=23_299).await;
+    let key = world.keys.make("alias/orders");
+    world.host.answer_at(database.local_addr().unwrap().port());
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(world.rds.clone().run(stopping));
+    let created = world.ok("CreateDBCluster", cluster("orders", Some(&key))).await;
+    let port = u16::try_from(created["DBCluster"]["Port"].as_i64().unwrap()).unwrap();
+    world.ok("CreateDBInstance", instance("orders", "orders-1")).await;
+    let connects = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+    until(async || {
+        world.host.advance();
+        world.instance_status("orders-1").await == "available" && connects().await
+    })
+    .await;
+    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    client.write_all(b"SELECT 1").await.unwrap();
+
+    world.keys.enable(&key, false);
+    world.rds.key_changed(&key).await;
+    assert!(world.host.processes().is_empty());
+    let read = client.read(&mut [0; 8]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "the connection has ended");
+    until(async || !connects().await).await;
+    until(async || world.status("orders").await == RECOVERABLE).await;
+
+    world.keys.enable(&key, true);
+    world.ok("StartDBCluster", named()).await;
+    until(async || {
+        world.host.advance();
+        world.status("orders").await == "available" && connects().await
+    })
+    .await;
+    stop.send_replace(true);
+    running.await.unwrap();
+    assert_eq!(world.host.open(), 1);
 }

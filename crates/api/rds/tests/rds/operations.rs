@@ -49,6 +49,7 @@ async fn bad_parameters_of_a_new_cluster_are_refused_and_change_nothing() {
         ("DBClusterParameterGroupName", json!("mine"), "DBClusterParameterGroupNotFound", "mine"),
         ("DBSubnetGroupName", json!("mine"), "DBSubnetGroupNotFoundFault", "mine"),
         ("AvailabilityZones", json!(["eu-west-1a"]), "InvalidParameterValue", "availability zone"),
+        ("VpcSecurityGroupIds", json!(["default"]), "InvalidParameterValue", "security group"),
         ("ManageMasterUserPassword", json!(true), "InvalidParameterCombination", "ManageMasterUserPassword"),
         ("BacktrackWindow", json!(60), "InvalidParameterCombination", "BacktrackWindow"),
         ("EngineMode", json!("serverless"), "InvalidParameterCombination", "EngineMode"),
@@ -249,6 +250,7 @@ async fn clusters_are_filtered_and_paged() {
     let unknown = json!({"Filters": [{"Name": "colour", "Values": ["x"]}]});
     assert_eq!(world.refused("DescribeDBClusters", unknown).await, "InvalidParameterValue");
     assert_eq!(world.refused("DescribeDBClusters", json!({"MaxRecords": 5})).await, "InvalidParameterValue");
+    assert_eq!(world.refused("DescribeDBClusters", json!({"Marker": "c03"})).await, "InvalidParameterValue");
 }
 
 #[tokio::test]

@@ -32,10 +32,13 @@ struct State {
     processes: BTreeMap<InstanceResourceId, Running>,
     volumes: BTreeMap<VolumeId, Volume>,
     snapshots: BTreeMap<SnapshotResourceId, Volume>,
+    /// What was being removed.
+    ruins: BTreeSet<String>,
     failing: BTreeSet<&'static str>,
     /// Databases do not come up.
     broken: bool,
-    pub opens: u32,
+    /// Where every database answers, instead of nowhere.
+    answers: Option<u16>,
     passwords: Vec<String>,
 }
 
@@ -80,6 +83,11 @@ impl ScriptedHost {
         self.with(|s| s.broken = broken);
     }
 
+    /// Databases answer at a port.
+    pub fn answer_at(&self, port: u16) {
+        self.with(|s| s.answers = Some(port));
+    }
+
     /// A process dies by itself.
     pub fn accident(&self) {
         self.with(|s| s.processes.pop_first());
@@ -100,6 +108,11 @@ impl ScriptedHost {
 
     pub fn snapshots(&self) -> usize {
         self.with(|s| s.snapshots.len())
+    }
+
+    /// Volumes and snapshots of which some files are left.
+    pub fn ruins(&self) -> usize {
+        self.with(|s| s.ruins.len())
     }
 
     pub fn lose_volumes(&self) {
@@ -131,6 +144,14 @@ impl ScriptedHost {
         self.with(|s| s.passwords.clone())
     }
 
+    async fn clear(&self, name: &str) -> Result<(), HostFault> {
+        self.order("clear", |s| {
+            s.ruins.remove(name);
+            Ok(())
+        })
+        .await
+    }
+
     async fn order<T>(
         &self,
         order: &'static str,
@@ -156,7 +177,6 @@ impl State {
         if running.process != Process::Idle {
             return Ok(());
         }
-        self.opens += 1;
         if let Some(password) = &order.initial.master_password {
             self.passwords.push(password.expose().to_owned());
         }
@@ -183,7 +203,8 @@ impl Host for ScriptedHost {
         Box::pin(self.order("observe", |s| {
             let see = |(id, running): (&InstanceResourceId, &Running)| {
                 let serves = running.process == Process::Serving;
-                let address = serves.then(|| Address::Unix(format!("/run/{id}").into()));
+                let nowhere = || Address::Unix(format!("/run/{id}").into());
+                let address = serves.then(|| s.answers.map_or_else(nowhere, Address::Tcp));
                 let failure = running.failure.clone();
                 (id.clone(), Sighting { process: running.process, address, failure })
             };
@@ -237,11 +258,18 @@ impl Host for ScriptedHost {
     }
 
     fn remove_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, ()> {
-        Box::pin(self.order("remove_volume", |s| {
-            assert!(s.processes.values().all(|r| r.volume.as_ref() != Some(volume)), "removed while open");
-            s.volumes.remove(volume);
-            Ok(())
-        }))
+        Box::pin(async move {
+            self.order("remove_volume", |s| {
+                assert!(
+                    s.processes.values().all(|r| r.volume.as_ref() != Some(volume)),
+                    "removed while open"
+                );
+                s.ruins.extend(s.volumes.remove(volume).map(|_| volume.to_string()));
+                Ok(())
+            })
+            .await?;
+            self.clear(volume.as_str()).await
+        })
     }
 
     fn has_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, bool> {
@@ -266,6 +294,13 @@ impl Host for ScriptedHost {
     }
 
     fn remove_snapshot<'a>(&'a self, snapshot: &'a SnapshotResourceId) -> Work<'a, ()> {
-        Box::pin(self.order("remove_snapshot", |s| Ok(drop(s.snapshots.remove(snapshot)))))
+        Box::pin(async move {
+            self.order("remove_snapshot", |s| {
+                s.ruins.extend(s.snapshots.remove(snapshot).map(|_| snapshot.to_string()));
+                Ok(())
+            })
+            .await?;
+            self.clear(snapshot.as_str()).await
+        })
     }
 }
