@@ -294,7 +294,7 @@ async fn a_role_is_made_shown_listed_and_deleted() {
     let both = json!({"RoleName": "app", "PolicyArn": policy});
     world.iam(ROOT_KEY, "AttachRolePolicy", both.clone()).await.unwrap();
     let attached = world.iam(ROOT_KEY, "ListAttachedRolePolicies", json!({"RoleName": "app"})).await.unwrap();
-    assert_eq!(texts(&attached, "PolicyArn"), [policy.clone()]);
+    assert_eq!(texts(&attached, "PolicyArn"), std::slice::from_ref(&policy));
     let session = text(&assume(&world, &key, json!({})).await.unwrap(), "AccessKeyId");
     let delete = json!({"RoleName": "app"});
     let text_of = "Cannot delete entity, must delete policies first.";
