@@ -6,7 +6,7 @@ Each is refused by an error that AWS's model or the specification has for it, an
 import pytest
 
 from harness import clients, clusters, inputs, program
-from harness.clients import allow
+from harness.clients import allow, document
 from harness.model import service_model
 from harness.operations import served
 from harness.signing import Raw
@@ -32,11 +32,17 @@ def small(answers):
     user = clients.user(root, "one", allow("kms:ListKeys"))
     grant = root.kms.create_grant(KeyId=key["KeyId"], GranteePrincipal=user.arn, Operations=["Decrypt"])["GrantId"]
     blob = root.kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    role = root.iam.create_role(RoleName="one", AssumeRolePolicyDocument=document(
+        {"Effect": "Allow", "Principal": {"AWS": user.arn}, "Action": "sts:AssumeRole"}))["Role"]
+    root.iam.put_role_policy(RoleName="one", PolicyName="test", PolicyDocument=document(allow("kms:ListKeys")))
+    managed = root.iam.create_policy(PolicyName="one", PolicyDocument=document(allow("kms:ListKeys")))["Policy"]
+    root.iam.attach_user_policy(UserName="one", PolicyArn=managed["Arn"])
+    root.iam.attach_role_policy(RoleName="one", PolicyArn=managed["Arn"])
     cluster = clusters.running(root, "one", KmsKeyId=key["Arn"])
     clusters.snapshot(root, "one", "one-snapshot")
     yield root, dict(
         key=key["Arn"], alias="alias/one", grant=grant, blob=blob, user="one", principal=user.arn,
-        access_key=user.access_key, policy="test", cluster="one", instance=cluster.instance, snapshot="one-snapshot",
+        access_key=user.access_key, policy="test", role="one", role_arn=role["Arn"], policy_arn=managed["Arn"], cluster="one", instance=cluster.instance, snapshot="one-snapshot",
         arn=cluster.describe()["DBClusterArn"])
     server.close()
 
@@ -52,7 +58,14 @@ def _everything(root):
         "aliases": root.kms.list_aliases()["Aliases"],
         "users": [(user, root.iam.list_access_keys(UserName=user["UserName"])["AccessKeyMetadata"],
                    root.iam.list_user_policies(UserName=user["UserName"])["PolicyNames"]) for user in users],
-        "policy": root.iam.get_user_policy(UserName="one", PolicyName="test")["PolicyDocument"],
+        "policies": root.iam.list_policies(Scope="Local")["Policies"],
+        "roles": root.iam.list_roles()["Roles"],
+        "of one": [root.iam.get_user_policy(UserName="one", PolicyName="test")["PolicyDocument"],
+                   root.iam.get_role_policy(RoleName="one", PolicyName="test")["PolicyDocument"],
+                   root.iam.list_user_tags(UserName="one")["Tags"],
+                   root.iam.list_role_policies(RoleName="one")["PolicyNames"],
+                   root.iam.list_attached_user_policies(UserName="one")["AttachedPolicies"],
+                   root.iam.list_attached_role_policies(RoleName="one")["AttachedPolicies"]],
         "clusters": root.rds.describe_db_clusters()["DBClusters"],
         "instances": root.rds.describe_db_instances()["DBInstances"],
         "snapshots": root.rds.describe_db_cluster_snapshots()["DBClusterSnapshots"],

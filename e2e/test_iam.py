@@ -108,3 +108,114 @@ def test_a_user_made_again_is_somebody_else(root, key, name):
     second = clients.user(root, name)
     with refused("AccessDeniedException"):
         second.kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
+
+
+def test_a_managed_policy_is_attached_and_detached(root, user, name):
+    reader = user()
+    named = reader.arn.rsplit("/", 1)[1]
+    document = clients.document(allow("kms:ListKeys"))
+    made = root.iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]
+    assert made["Arn"] == f"arn:aws:iam::{ACCOUNT}:policy/{name}" and made["AttachmentCount"] == 0
+    root.iam.attach_user_policy(UserName=named, PolicyArn=made["Arn"])
+    reader.kms.list_keys()
+    shown = root.iam.get_policy(PolicyArn=made["Arn"])["Policy"]
+    assert (shown["AttachmentCount"], shown["DefaultVersionId"]) == (1, "v1")
+    version = root.iam.get_policy_version(PolicyArn=made["Arn"], VersionId="v1")["PolicyVersion"]
+    assert version["Document"] == json.loads(document) and version["IsDefaultVersion"] is True
+    attached = root.iam.list_attached_user_policies(UserName=named)["AttachedPolicies"]
+    assert attached == [{"PolicyName": name, "PolicyArn": made["Arn"]}]
+    assert made["Arn"] in {policy["Arn"] for policy in root.iam.list_policies(Scope="Local")["Policies"]}
+    with refused("DeleteConflict"):
+        root.iam.delete_policy(PolicyArn=made["Arn"])
+    root.iam.detach_user_policy(UserName=named, PolicyArn=made["Arn"])
+    with refused("AccessDeniedException"):
+        reader.kms.list_keys()
+    root.iam.delete_policy(PolicyArn=made["Arn"])
+    with refused("NoSuchEntity"):
+        root.iam.get_policy(PolicyArn=made["Arn"])
+
+
+def test_users_have_tags_that_policies_can_ask_for(root, user):
+    tagged = user(allow("kms:ListKeys", Condition={"StringEquals": {"aws:PrincipalTag/team": "green"}}))
+    named = tagged.arn.rsplit("/", 1)[1]
+    with refused("AccessDeniedException"):
+        tagged.kms.list_keys()
+    root.iam.tag_user(UserName=named, Tags=[{"Key": "team", "Value": "green"}])
+    assert root.iam.list_user_tags(UserName=named)["Tags"] == [{"Key": "team", "Value": "green"}]
+    tagged.kms.list_keys()
+    root.iam.untag_user(UserName=named, TagKeys=["team"])
+    with refused("AccessDeniedException"):
+        tagged.kms.list_keys()
+
+
+def _trust(*principals):
+    return clients.document({"Effect": "Allow", "Principal": {"AWS": list(principals)}, "Action": "sts:AssumeRole"})
+
+
+def test_a_role_is_assumed_by_whom_it_trusts(root, user, key, name):
+    trusted, other = user(), user()
+    role = root.iam.create_role(RoleName=name, AssumeRolePolicyDocument=_trust(trusted.arn))["Role"]
+    assert role["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/{name}" and role["RoleId"].startswith("AROA")
+    root.iam.put_role_policy(RoleName=name, PolicyName="use", PolicyDocument=clients.document(
+        allow("kms:Encrypt", key["Arn"])))
+    with refused("AccessDenied") as refusal:
+        other.sts.assume_role(RoleArn=role["Arn"], RoleSessionName="s-1")
+    assert refusal.message == f"User: {other.arn} is not authorized to perform: sts:AssumeRole on resource: {role['Arn']}"
+    session = trusted.assume(role["Arn"], "s-1")
+    assert session.access_key.startswith("ASIA")
+    assert session.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s-1"
+    identity = session.sts.get_caller_identity()
+    assert (identity["Arn"], identity["UserId"]) == (session.arn, f"{role['RoleId']}:s-1")
+    session.kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
+    with refused("AccessDeniedException"):
+        session.kms.describe_key(KeyId=key["Arn"])
+    narrowed = trusted.assume(role["Arn"], "s-2", Policy=clients.document(allow("kms:DescribeKey")))
+    with refused("AccessDeniedException"):
+        narrowed.kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
+    root.iam.update_assume_role_policy(RoleName=name, PolicyDocument=_trust(other.arn))
+    with refused("AccessDenied"):
+        trusted.assume(role["Arn"], "s-3")
+    root.iam.delete_role_policy(RoleName=name, PolicyName="use")
+    with refused("AccessDeniedException"):
+        session.kms.encrypt(KeyId=key["Arn"], Plaintext=b"x")
+
+
+def test_a_session_needs_its_token(root, user, name):
+    trusted = user()
+    role = root.iam.create_role(RoleName=name, AssumeRolePolicyDocument=_trust(trusted.arn))["Role"]
+    session = trusted.assume(role["Arn"], "s-1")
+    for token in (None, "made-up"):
+        thief = clients.Principal(root.url, root.answers, ACCOUNT, "", session.access_key, session.secret_key, token)
+        with refused("InvalidClientTokenId"):
+            thief.sts.get_caller_identity()
+
+
+def test_a_role_is_shown_listed_and_removed(root, user, name):
+    trust = _trust(user().arn)
+    made = root.iam.create_role(RoleName=name, Path="/apps/", AssumeRolePolicyDocument=trust, Description="for tests",
+                                MaxSessionDuration=7200)["Role"]
+    shown = root.iam.get_role(RoleName=name)["Role"]
+    assert shown["AssumeRolePolicyDocument"] == json.loads(trust) and shown["MaxSessionDuration"] == 7200
+    assert made["Arn"] in {role["Arn"] for role in root.iam.list_roles(PathPrefix="/apps/")["Roles"]}
+    root.iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=clients.document(allow("kms:ListKeys")))
+    assert root.iam.list_role_policies(RoleName=name)["PolicyNames"] == ["p"]
+    assert root.iam.get_role_policy(RoleName=name, PolicyName="p")["PolicyDocument"]["Version"] == "2012-10-17"
+    policy = root.iam.create_policy(PolicyName=name, PolicyDocument=clients.document(allow("kms:ListKeys")))["Policy"]
+    root.iam.attach_role_policy(RoleName=name, PolicyArn=policy["Arn"])
+    assert root.iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == [
+        {"PolicyName": name, "PolicyArn": policy["Arn"]}]
+    with refused("DeleteConflict"):
+        root.iam.delete_role(RoleName=name)
+    root.iam.detach_role_policy(RoleName=name, PolicyArn=policy["Arn"])
+    root.iam.delete_role_policy(RoleName=name, PolicyName="p")
+    root.iam.delete_role(RoleName=name)
+    with refused("NoSuchEntity", f"The role with name {name} cannot be found."):
+        root.iam.get_role(RoleName=name)
+    with refused("EntityAlreadyExists"):
+        root.iam.create_policy(PolicyName=name, PolicyDocument=clients.document(allow("kms:ListKeys")))
+
+
+def test_a_trust_policy_without_a_principal_is_refused(root, name):
+    for document in (clients.document(allow("sts:AssumeRole")), "{", _trust(f"arn:aws:iam::{ACCOUNT}:user/nobody-here")):
+        with refused("MalformedPolicyDocument"):
+            root.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)

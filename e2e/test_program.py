@@ -3,6 +3,7 @@
 import subprocess
 import urllib.request
 
+import boto3
 import pytest
 
 from harness import clients, leftovers, program
@@ -73,7 +74,7 @@ def test_a_passphrase_opens_the_root_key_and_a_wrong_one_does_not(tmp_path, answ
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("correct horse battery staple\n")
     wrong.write_text("correct horse battery stable\n")
-    server = program.Server(passphrase_file=right)
+    server = program.Server(init=["--passphrase-file", str(right)])
     try:
         server.serve()
         root = clients.root_of(server, answers, program.ACCOUNT)
@@ -147,3 +148,17 @@ def test_health_and_metrics_are_served_without_a_signature(server, root):
     with urllib.request.urlopen(server.url + "/metrics") as answer:
         text = answer.read().decode()
     assert text.rstrip().endswith("# EOF") and root.access_key not in text
+
+
+def test_beyond_loopback_everything_is_behind_tls(answers):
+    server = program.Server(init=["--listen", "0.0.0.0:7800"], scheme="https").serve()
+    try:
+        session = boto3.session.Session()
+        client = session.client("sts", region_name=program.REGION, endpoint_url=server.url, verify=server.authority(),
+                                aws_access_key_id=program.ACCESS_KEY, aws_secret_access_key=program.SECRET_KEY)
+        answers.watch(client)
+        assert client.get_caller_identity()["Account"] == program.ACCOUNT
+        with pytest.raises(Exception):
+            urllib.request.urlopen(server.url.replace("https", "http") + "/healthz", timeout=5)
+    finally:
+        server.close()

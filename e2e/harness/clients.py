@@ -20,10 +20,10 @@ _CONFIG = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout
 class Principal:
     """Credentials and what they are for; clients are made when first used."""
 
-    def __init__(self, url, answers, account, arn, access_key, secret_key):
+    def __init__(self, url, answers, account, arn, access_key, secret_key, token=None):
         self.url, self.answers = url, answers
         self.account, self.arn = account, arn
-        self.access_key, self.secret_key = access_key, secret_key
+        self.access_key, self.secret_key, self.token = access_key, secret_key, token
         self._clients = {}
 
     def client(self, service, region=REGION):
@@ -31,7 +31,7 @@ class Principal:
             # A session of its own each: nothing of the machine's settings reaches it.
             made = boto3.session.Session().client(
                 service, region_name=region, endpoint_url=self.url, aws_access_key_id=self.access_key,
-                aws_secret_access_key=self.secret_key, config=_CONFIG)
+                aws_secret_access_key=self.secret_key, aws_session_token=self.token, config=_CONFIG)
             self.answers.watch(made)
             self._clients[service, region] = made
         return self._clients[service, region]
@@ -55,6 +55,13 @@ class Principal:
     @property
     def trail(self):
         return self.client("cloudtrail")
+
+    def assume(self, role_arn, session, **more):
+        """The session of a role that this principal assumes."""
+        made = self.sts.assume_role(RoleArn=role_arn, RoleSessionName=session, **more)
+        keys = made["Credentials"]
+        return Principal(self.url, self.answers, role_arn.split(":")[4], made["AssumedRoleUser"]["Arn"],
+                         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
     def aws(self, *arguments, check=True):
         """The stock `aws` command; its output, parsed, or the finished process with `check=False`."""

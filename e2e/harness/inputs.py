@@ -38,7 +38,9 @@ class _Things(dict):
             "alias": "alias/of-no-key", "grant": "0" * 64, "blob": b"SRK1", "user": "nobody-of-this-name",
             "principal": f"arn:aws:iam::{account}:root", "access_key": "AKIANOBODYNOBODYNOBO", "policy": "test",
             "cluster": "no-such-cluster", "instance": "no-such-instance", "snapshot": "no-such-snapshot",
-            "arn": f"arn:aws:rds:{REGION}:{account}:cluster:no-such-cluster", "new": "bad-input"})
+            "arn": f"arn:aws:rds:{REGION}:{account}:cluster:no-such-cluster", "new": "bad-input",
+            "role": "no-such-role", "role_arn": f"arn:aws:iam::{account}:role/no-such-role",
+            "policy_arn": f"arn:aws:iam::{account}:policy/no-such-policy"})
         self.update(given)
 
     __getattr__ = dict.__getitem__
@@ -48,6 +50,8 @@ _POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}]})
 _USER_POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]})
+_TRUST_POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})
 _TAG = [{"TagKey": "a", "TagValue": "b"}]
 
 
@@ -65,6 +69,18 @@ def _user(t):
 
 def _user_policy(t):
     return {"UserName": t.user, "PolicyName": t.policy}
+
+
+def _role(t):
+    return {"RoleName": t.role}
+
+
+def _role_policy(t):
+    return {"RoleName": t.role, "PolicyName": t.policy}
+
+
+def _managed(t):
+    return {"PolicyArn": t.policy_arn}
 
 
 def _resource(t):
@@ -107,8 +123,21 @@ _GOOD = {
     "UpdateAccessKey": lambda t: _user(t) | {"AccessKeyId": t.access_key, "Status": "Active"},
     "DeleteAccessKey": lambda t: _user(t) | {"AccessKeyId": t.access_key},
     "PutUserPolicy": lambda t: _user_policy(t) | {"PolicyDocument": _USER_POLICY},
-} | {operation: _user for operation in ("GetUser", "DeleteUser", "CreateAccessKey", "ListAccessKeys",
-                                        "ListUserPolicies")
+    "PutRolePolicy": lambda t: _role_policy(t) | {"PolicyDocument": _USER_POLICY},
+    "TagUser": lambda t: _user(t) | {"Tags": [{"Key": "a", "Value": "b"}]},
+    "UntagUser": lambda t: _user(t) | {"TagKeys": ["a"]},
+    "CreatePolicy": lambda t: {"PolicyName": t.new, "PolicyDocument": _USER_POLICY},
+    "GetPolicyVersion": lambda t: _managed(t) | {"VersionId": "v1"},
+    "CreateRole": lambda t: {"RoleName": t.new, "AssumeRolePolicyDocument": _TRUST_POLICY},
+    "UpdateAssumeRolePolicy": lambda t: _role(t) | {"PolicyDocument": _TRUST_POLICY},
+    "AssumeRole": lambda t: {"RoleArn": t.role_arn, "RoleSessionName": "session"},
+} | {operation: _user for operation in ("GetUser", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "ListUserTags",
+                                        "ListUserPolicies", "ListAttachedUserPolicies")
+     } | {operation: _role for operation in ("GetRole", "DeleteRole", "ListRolePolicies", "ListAttachedRolePolicies")
+     } | {operation: _managed for operation in ("GetPolicy", "DeletePolicy")
+     } | {operation: (lambda t: _user(t) | _managed(t)) for operation in ("AttachUserPolicy", "DetachUserPolicy")
+     } | {operation: (lambda t: _role(t) | _managed(t)) for operation in ("AttachRolePolicy", "DetachRolePolicy")
+     } | {operation: _role_policy for operation in ("GetRolePolicy", "DeleteRolePolicy")
      } | {operation: _user_policy for operation in ("GetUserPolicy", "DeleteUserPolicy")
      } | {operation: _key for operation in (
         "DescribeKey", "EnableKey", "DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "GetKeyPolicy",

@@ -18,9 +18,13 @@ SERVED = {
     },
     "iam": {
         "CreateUser", "GetUser", "ListUsers", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "UpdateAccessKey",
-        "DeleteAccessKey", "PutUserPolicy", "GetUserPolicy", "ListUserPolicies", "DeleteUserPolicy",
+        "DeleteAccessKey", "TagUser", "UntagUser", "ListUserTags", "PutUserPolicy", "GetUserPolicy",
+        "ListUserPolicies", "DeleteUserPolicy", "AttachUserPolicy", "DetachUserPolicy", "ListAttachedUserPolicies",
+        "CreatePolicy", "GetPolicy", "GetPolicyVersion", "ListPolicies", "DeletePolicy", "CreateRole", "GetRole",
+        "ListRoles", "DeleteRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "GetRolePolicy", "ListRolePolicies",
+        "DeleteRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies",
     },
-    "sts": {"GetCallerIdentity"},
+    "sts": {"GetCallerIdentity", "AssumeRole"},
     "cloudtrail": {"LookupEvents"},
 }
 

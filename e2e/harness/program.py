@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import tomllib
@@ -38,12 +39,13 @@ def _free_ports():
 class Server:
     """A home and what runs on it."""
 
-    def __init__(self, passphrase_file=None, **clusters):
+    def __init__(self, init=(), scheme="http", **clusters):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
         self.process = None
         self.log = self.home.with_suffix(".log")
-        self.init(["--passphrase-file", str(passphrase_file)] if passphrase_file else [])
+        self.scheme = scheme
+        self.init(init)
         self.configure(clusters)
 
     # --- the command line
@@ -73,7 +75,7 @@ class Server:
         """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
         path = self.home / "config.toml"
         config = tomllib.loads(path.read_text())
-        config["listen"] = f"127.0.0.1:{self.first_port}"
+        config["listen"] = f"{'127.0.0.1' if self.scheme == 'http' else '0.0.0.0'}:{self.first_port}"
         config["clusters"] |= {"first_port": self.first_port + 1, "last_port": self.first_port + PORTS - 1,
                                "volume_gib": 4, "key_check_seconds": 2,
                                "parameters": {"shared_buffers": "32MB"}} | clusters
@@ -95,7 +97,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.first_port}"
+        return f"{self.scheme}://127.0.0.1:{self.first_port}"
 
     def serve(self):
         """Starts the server and waits until it answers."""
@@ -109,10 +111,16 @@ class Server:
     def _is_ready(self):
         assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.log_tail()}"
         try:
-            with urllib.request.urlopen(self.url + "/readyz", timeout=5) as answer:
+            trusted = ssl.create_default_context(cafile=self.authority()) if self.scheme == "https" else None
+            with urllib.request.urlopen(self.url + "/readyz", timeout=5, context=trusted) as answer:
                 return answer.status == 200
         except OSError:
             return False
+
+    def authority(self):
+        """The certificate that clients are told to trust."""
+        told = self.run("env").stdout
+        return re.search(r"^export AWS_CA_BUNDLE='(.+)'$", told, re.MULTILINE)[1]
 
     def kill(self):
         """`kill -9` of the server; databases go on."""
