@@ -237,11 +237,17 @@ impl Host for ScriptedHost {
     }
 
     fn lock<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
-        Box::pin(self.order("lock", |s| Ok(drop(s.processes.remove(id)))))
+        Box::pin(self.order("lock", |s| {
+            s.processes.remove(id);
+            Ok(())
+        }))
     }
 
     fn kill<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {
-        Box::pin(self.order("kill", |s| Ok(drop(s.processes.remove(id)))))
+        Box::pin(self.order("kill", |s| {
+            s.processes.remove(id);
+            Ok(())
+        }))
     }
 
     fn has_volume<'a>(&'a self, volume: &'a VolumeId) -> Work<'a, bool> {
