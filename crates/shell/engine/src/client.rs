@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// How long a process may take to answer before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take to answer before it counts as hanging, and is ended for it.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a process may take to lock itself before it is killed.
 const LOCK_PATIENCE: Duration = Duration::from_millis(400);
 /// How long the kernel may take to let go of what a killed process had.

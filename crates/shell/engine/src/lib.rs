@@ -21,5 +21,6 @@ mod testing;
 pub use host::{Address, CloneOrder, Host, HostFault, Initial, OpenOrder, Sighting, Work};
 pub use instance::run_instance;
 pub use local::LocalHost;
+pub use postgres::parameters::{InvalidParameter, check as check_parameters};
 pub use settings::Settings;
 pub use stop_all::stop_all;

@@ -3,7 +3,8 @@
 //! It is the first process of a PID namespace of its own: when that process dies, the kernel kills every other process
 //! in the namespace, however deep and whatever it does. It dies with us by its parent-death signal, which the kernel
 //! sends when the *thread* that started it ends; so each program has a keeper thread that starts it, waits for it, and
-//! ends only after it. An IPC namespace of its own keeps its System V shared memory from staying behind.
+//! ends only after it. An IPC namespace of its own keeps its System V shared memory from staying behind, and a `/proc`
+//! of its own shows it no other process: the databases of all instances run as one user, and must not find each other.
 
 use std::{
     fs::OpenOptions,
@@ -54,16 +55,14 @@ impl Confined {
         log: PathBuf,
         lock: BorrowedFd<'static>,
     ) -> io::Result<Self> {
-        command
-            .uid(account.uid.as_raw()) // also gives up our supplementary groups, as we are root
-            .gid(account.gid.as_raw())
-            .stdin(Stdio::null());
+        command.stdin(Stdio::null());
+        let account = *account;
         let end = Arc::new(End::default());
         let keepers_end = Arc::clone(&end);
         let (started, when_started) = mpsc::sync_channel(1);
         let (known, when_known) = mpsc::sync_channel::<()>(1);
         thread::Builder::new().name("program".into()).spawn(move || {
-            match spawn(&mut command, log, lock.as_raw_fd()) {
+            match spawn(&mut command, account, log, lock.as_raw_fd()) {
                 Err(error) => drop(started.send(Err(error))),
                 Ok(mut child) => {
                     drop(started.send(Ok(child.id())));
@@ -114,7 +113,7 @@ impl End {
 }
 
 /// Starts the program from this thread.
-fn spawn(command: &mut Command, log: PathBuf, lock: RawFd) -> io::Result<Child> {
+fn spawn(command: &mut Command, account: Account, log: PathBuf, lock: RawFd) -> io::Result<Child> {
     apart::part_files(Some(lock))?;
     let log = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(log)?;
     command.stdout(log.try_clone()?).stderr(log);
@@ -122,22 +121,45 @@ fn spawn(command: &mut Command, log: PathBuf, lock: RawFd) -> io::Result<Child> 
     unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC)?;
     let us = PidFd::open(Pid::this())?;
     let us_raw = us.as_fd().as_raw_fd();
-    // SAFETY: between fork and exec it makes system calls only (no allocation, no lock), on descriptors that are open:
-    // `us` and `lock` live until `spawn` returns.
-    unsafe {
-        command.pre_exec(move || {
-            // After the change of user, which would clear it.
-            Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
-            // Did we die before that?
-            let mut us = libc::pollfd { fd: us_raw, events: libc::POLLIN, revents: 0 };
-            if Errno::result(libc::poll(&raw mut us, 1, 0))? > 0 {
-                return Err(Errno::ESRCH.into());
-            }
-            Errno::result(libc::fcntl(lock, libc::F_SETFD, 0))?;
-            Ok(())
-        });
-    }
+    // SAFETY: `confine` may run between fork and exec, and the descriptors are open until `spawn` has returned.
+    unsafe { command.pre_exec(move || confine(us_raw, lock, account)) };
     command.spawn()
+}
+
+/// What the first process of the namespace does before it becomes the program. `us`: the process that starts it.
+///
+/// INVARIANT: it is called between fork and exec in a copy of a process that has more threads: it makes system calls
+/// only, allocates nothing and takes no lock.
+fn confine(us: RawFd, lock: RawFd, account: Account) -> io::Result<()> {
+    let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
+    let proc = c"proc".as_ptr();
+    let none = std::ptr::null();
+    // SAFETY: strings end with 0, pointers are null where the call allows that, and buffers are as long as is said.
+    unsafe {
+        // Our own process serves the volume, and is killed last when memory runs out; this is no reason to spare others.
+        let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if score >= 0 {
+            libc::write(score, c"0".as_ptr().cast(), 1);
+            libc::close(score);
+        }
+        Errno::result(libc::unshare(libc::CLONE_NEWNS))?;
+        Errno::result(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_SLAVE, none.cast()))?;
+        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        Errno::result(libc::mount(proc, c"/proc".as_ptr(), proc, flags, none.cast()))?;
+        Errno::result(libc::setgroups(0, std::ptr::null()))?;
+        Errno::result(libc::setresgid(gid, gid, gid))?;
+        Errno::result(libc::setresuid(uid, uid, uid))?;
+        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        // After the change of user, which would clear it.
+        Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        // Did we die before that?
+        let mut us = libc::pollfd { fd: us, events: libc::POLLIN, revents: 0 };
+        if Errno::result(libc::poll(&raw mut us, 1, 0))? > 0 {
+            return Err(Errno::ESRCH.into());
+        }
+        Errno::result(libc::fcntl(lock, libc::F_SETFD, 0))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -135,7 +135,6 @@ impl Database<'_> {
             "--data-checksums",
             "--auth-local=peer",
             "--auth-host=scram-sha-256",
-            "--no-instructions",
         ]);
         Confined::start(command, &self.account, self.words("initdb"), self.lock)
     }

@@ -153,9 +153,9 @@ impl Life {
         let Some(program) = shared.program.clone() else { return };
         drop(shared);
         let shut_down = move || {
-            let ends = |signal, patience| program.signal(signal).is_ok() && program.wait(patience).is_some();
-            let ended = in_order && ends(Signal::SIGINT, Some(ORDERLY))
-                || in_order && ends(Signal::SIGQUIT, Some(IMMEDIATE));
+            let ends =
+                |signal, patience| program.signal(signal).is_ok() && program.wait(Some(patience)).is_some();
+            let ended = in_order && (ends(Signal::SIGINT, ORDERLY) || ends(Signal::SIGQUIT, IMMEDIATE));
             if !ended {
                 let _ = program.signal(Signal::SIGKILL);
             }

@@ -10,12 +10,13 @@ mod life;
 mod marker;
 mod stage;
 
-use std::{env, io, path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{env, fs, io, path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use clusters::InstanceResourceId;
 use nix::{
     errno::Errno,
     sys::{
+        resource::{Resource, getrlimit, setrlimit},
         signal::{SigSet, Signal},
         stat::{Mode, umask},
     },
@@ -30,6 +31,9 @@ use crate::instance_dir::InstanceDir;
 
 /// How long the remains of an earlier process of the instance are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the process looks whether its directory is still there.
+const WATCH: Duration = Duration::from_secs(2);
 
 /// Why the process cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +78,40 @@ fn begin(dir: &Path) -> Result<Arc<Life>, CannotBegin> {
     if !hardening.locked || !hardening.not_dumpable {
         tracing::warn!(?hardening, "the memory of the process is not protected fully");
     }
+    spare_when_memory_runs_out();
+    raise_open_files()?;
     let stage = Stage::of(&id);
     stage.set_up()?;
     let life = Arc::new(Life::new(stage, lock.keep()));
     take_signals(&life)?;
     let listener = dir.listen()?;
-    let served = Arc::clone(&life);
+    let (served, watched) = (Arc::clone(&life), Arc::clone(&life));
+    thread::Builder::new().name("watch".into()).spawn(move || watch(&dir, &watched))?;
     thread::Builder::new().name("listen".into()).spawn(move || control::serve(&listener, &served))?;
     Ok(life)
+}
+
+/// A process that serves a volume is no good victim: everybody who waits for the volume would hang on it. Databases are
+/// victims like any other.
+fn spare_when_memory_runs_out() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-900") {
+        tracing::warn!(%error, "the process is not spared when memory runs out");
+    }
+}
+
+/// A large volume has more segments than a process may usually open files.
+fn raise_open_files() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
+}
+
+/// Stops the instance when its directory is gone: nobody could find it any more, and it would keep its volume for ever.
+fn watch(dir: &InstanceDir, life: &Arc<Life>) {
+    while dir.is_there() {
+        thread::sleep(WATCH);
+    }
+    tracing::error!("the directory of the instance is gone");
+    life.stop();
 }
 
 /// Lets the signals that ask processes to end, as at the shutdown of the machine, stop the instance in order. Threads

@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
         a_database_that_dies_breaks_the_instance,
     ),
     ("a_process_told_to_terminate_stops_in_order", a_process_told_to_terminate_stops_in_order),
+    ("an_instance_whose_directory_is_gone_ends", an_instance_whose_directory_is_gone_ends),
     ("all_instances_of_a_home_can_be_stopped", all_instances_of_a_home_can_be_stopped),
     (
         "orders_to_an_instance_that_is_not_there_do_nothing",
@@ -110,6 +111,16 @@ fn a_process_told_to_terminate_stops_in_order(machine: &mut Machine) {
     let confirmed = load(machine, port);
     signal(machine.instance_process(), Signal::SIGTERM);
     machine.wait_for(Process::Absent);
+    check_after(machine, port, &confirmed);
+}
+
+fn an_instance_whose_directory_is_gone_ends(machine: &mut Machine) {
+    let port = machine.serve();
+    let confirmed = load(machine, port);
+    fs::remove_dir_all(machine.home().join("instances")).unwrap();
+    while !machine.processes().is_empty() {
+        thread::sleep(Duration::from_millis(10));
+    }
     check_after(machine, port, &confirmed);
 }
 
