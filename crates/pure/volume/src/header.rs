@@ -247,9 +247,9 @@ impl Header {
         self.epochs.iter().find(|row| row.start.epoch > number)
     }
 
-    /// The place of the first group ever.
+    /// Where the log of a volume stands that was never opened; its first segment will be number 1.
     pub(crate) fn genesis(&self) -> Position {
-        Position { epoch: 0, place: Place { segment: 1, offset: 0 }, sequence: 0, chain: [0; TAG] }
+        Position { epoch: 0, place: Place { segment: 0, offset: 0 }, sequence: 0, chain: [0; TAG] }
     }
 }
 

@@ -16,6 +16,7 @@ mod layout;
 mod log;
 mod merge;
 mod overlay;
+mod read;
 mod replay;
 mod secret;
 mod segments;
@@ -23,6 +24,7 @@ mod snapshot;
 mod state;
 mod tree;
 mod volume;
+mod write;
 
 pub use buffer::AlignedBuffer;
 pub use checkpoint::SLOT;

@@ -17,8 +17,8 @@ use crate::{
     keys::{Keyring, Kind},
     layout::{ALIGN, BLOCK, Entry, Place, Position, height},
     overlay::Overlay,
+    read::read_exact,
     segments::Segments,
-    volume::read_exact,
 };
 
 /// What recovery found.

@@ -85,7 +85,7 @@ impl NodeCache {
         }
         if clock.slots.len() < clock.capacity {
             let slot = clock.slots.len();
-            clock.slots.push((place, node, true));
+            clock.slots.push((place, node, false));
             clock.by_place.insert(place, slot);
             return;
         }
@@ -95,7 +95,7 @@ impl NodeCache {
             if std::mem::take(&mut clock.slots[hand].2) {
                 continue;
             }
-            let (old, ..) = std::mem::replace(&mut clock.slots[hand], (place, node, true));
+            let (old, ..) = std::mem::replace(&mut clock.slots[hand], (place, node, false));
             clock.by_place.remove(&old);
             clock.by_place.insert(place, hand);
             return;
