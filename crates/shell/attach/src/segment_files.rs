@@ -2,6 +2,8 @@
 //!
 //! Writes into segments go past the page cache and are durable when they return (`O_DIRECT`, `O_DSYNC`), into space
 //! that was allocated before. A segment with another hard link belongs to a snapshot as well and is never changed.
+//! A few files of dead segments are kept as `segments/spare-N` and used again: writing over written space takes half
+//! the time of writing into space that is only allocated. What they hold opens under no other number.
 
 use std::{
     collections::HashMap,
@@ -23,6 +25,9 @@ const CHECKPOINT: &str = "checkpoint";
 const SEGMENTS: &str = "segments";
 /// Suffix of a directory that is being built.
 const UNFINISHED: &str = "new";
+const SPARE: &str = "spare-";
+/// Files of dead segments that are kept to be used again.
+const SPARES: usize = 2;
 /// Segments whose files are kept open.
 const OPEN_FILES: usize = 512;
 
@@ -119,6 +124,18 @@ impl SegmentFiles {
         segment_path(&self.dir, segment)
     }
 
+    /// Files of dead segments that are kept.
+    fn spares(&self) -> io::Result<Vec<PathBuf>> {
+        let mut spares = Vec::new();
+        for file in fs::read_dir(self.dir.join(SEGMENTS))? {
+            let file = file?;
+            if file.file_name().as_encoded_bytes().starts_with(SPARE.as_bytes()) {
+                spares.push(file.path());
+            }
+        }
+        Ok(spares)
+    }
+
     fn file(&self, segment: u32) -> io::Result<Arc<File>> {
         if let Some(file) = self.files().get(&segment) {
             return Ok(file.clone());
@@ -151,8 +168,14 @@ impl Segments for SegmentFiles {
 
     fn create(&self, segment: u32, size: u32) -> io::Result<()> {
         let path = self.path(segment);
+        let recycled = match self.spares()?.pop() {
+            Some(spare) => {
+                renameat2(AT_FDCWD, &spare, AT_FDCWD, &path, RenameFlags::RENAME_NOREPLACE).is_ok()
+            }
+            None => false,
+        };
         let flags = self.direct | libc::O_DSYNC;
-        let file = file_options().create_new(true).custom_flags(flags).open(&path)?;
+        let file = file_options().create_new(!recycled).custom_flags(flags).open(&path)?;
         let made = allocate(&file, size)
             .and_then(|()| file.sync_all())
             .and_then(|()| sync_dir(&self.dir.join(SEGMENTS)));
@@ -201,7 +224,12 @@ impl Segments for SegmentFiles {
 
     fn remove(&self, segment: u32) -> io::Result<()> {
         self.files().remove(&segment);
-        match fs::remove_file(self.path(segment)) {
+        let path = self.path(segment);
+        let alone = fs::metadata(&path).is_ok_and(|metadata| metadata.nlink() == 1);
+        if alone && self.spares()?.len() < SPARES {
+            return fs::rename(path, self.dir.join(SEGMENTS).join(format!("{SPARE}{segment:010}")));
+        }
+        match fs::remove_file(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }

@@ -174,6 +174,42 @@ fn threads_read_what_they_wrote_while_checkpoints_and_snapshots_go_on() {
 }
 
 #[test]
+fn files_of_dead_segments_are_used_again_but_never_those_of_a_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("volume");
+    create(&dir);
+    let options = Options { checkpoint_after: 32 << 20, ..Options::default() };
+    let device = VolumeDevice::open(&dir, ID, key(), options).unwrap();
+    let fill = |value: u8| {
+        for chunk in 0..48 {
+            device.write(chunk << 20, &vec![value; 1 << 20]).unwrap();
+        }
+        device.flush().unwrap();
+    };
+    fill(1);
+    let snapshot = home.path().join("snapshot");
+    device.snapshot(&snapshot).unwrap();
+    let linked = |dir: &Path| -> Vec<(std::ffi::OsString, Vec<u8>)> {
+        let files = fs::read_dir(dir.join("segments")).unwrap().map(|entry| entry.unwrap());
+        files.map(|file| (file.file_name(), fs::read(file.path()).unwrap())).collect()
+    };
+    let before = linked(&snapshot);
+    for value in 2..8 {
+        fill(value);
+    }
+    assert_eq!(read(&device, 47 << 20, BLOCK), vec![7; BLOCK]);
+    device.close().unwrap();
+    let names = || fs::read_dir(dir.join("segments")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names().any(|name| name.to_str().unwrap().starts_with("spare-")));
+    assert!(names().count() < 8);
+    assert!(before == linked(&snapshot), "the snapshot has not changed");
+    let device = open(&dir);
+    for chunk in 0..48 {
+        assert_eq!(read(&device, chunk << 20, BLOCK), vec![7; BLOCK]);
+    }
+}
+
+#[test]
 fn no_plaintext_reaches_the_disk() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("volume");

@@ -38,6 +38,8 @@ struct Disk {
     files: Files,
     /// Removed or cut since the last crash: a crash may bring it back.
     forgotten: BTreeMap<u32, Vec<u8>>,
+    /// What removed segments held: a new one may be made of the file of a dead one.
+    graves: Vec<Vec<u8>>,
     linked: BTreeSet<u32>,
     /// End of what was written into each segment.
     written: BTreeMap<u32, u32>,
@@ -65,6 +67,7 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(Disk {
             files,
             forgotten: BTreeMap::new(),
+            graves: Vec::new(),
             linked: BTreeSet::new(),
             written: BTreeMap::new(),
             counters: HashMap::new(),
@@ -223,7 +226,10 @@ impl Segments for SimDisk {
         if fault.is_none() || (fault == Some(Fault::Crash) && disk.random.chance(2)) {
             // What a recycled or unwritten file holds is anybody's guess.
             let filler = if disk.random.chance(2) { 0 } else { 0xa5 };
-            disk.files.segments.insert(segment, vec![filler; size as usize]);
+            let mut bytes =
+                if disk.random.chance(2) { disk.graves.pop().unwrap_or_default() } else { Vec::new() };
+            bytes.resize(size as usize, filler);
+            disk.files.segments.insert(segment, bytes);
             disk.written.insert(segment, 0);
         }
         failed(fault)
@@ -272,6 +278,7 @@ impl Segments for SimDisk {
         let mut disk = self.disk();
         failed(disk.step(false)?)?;
         if let Some(bytes) = disk.files.segments.remove(&segment) {
+            disk.graves.push(bytes.clone());
             disk.forgotten.entry(segment).or_insert(bytes);
         }
         Ok(())

@@ -31,7 +31,7 @@ pub struct Options {
     pub node_cache: usize,
     /// Log after which a checkpoint is due: what a recovery reads at most, roughly. Default 256 MiB.
     pub checkpoint_after: u64,
-    /// Unwritten data from which it is written without a flush. Default 4 MiB.
+    /// Unwritten data from which it is written without a flush. Default 8 MiB.
     pub write_behind: usize,
     /// Unwritten data at which writers wait. Default 32 MiB.
     pub pending_limit: usize,
@@ -42,7 +42,7 @@ impl Default for Options {
         Self {
             node_cache: 64 << 20,
             checkpoint_after: 256 << 20,
-            write_behind: 4 << 20,
+            write_behind: 8 << 20,
             pending_limit: 32 << 20,
         }
     }
