@@ -24,6 +24,8 @@ use crate::{
 struct Merge<'a, S> {
     volume: &'a Volume<S>,
     old_root: Option<Entry>,
+    /// Bytes of log that it makes needless.
+    log_bytes: u64,
     usage: BTreeMap<u32, Usage>,
     live_blocks: u64,
 }
@@ -50,7 +52,7 @@ impl<S: Segments> Volume<S> {
             usage: merge.usage,
         };
         self.write_checkpoint(checkpoint.clone())?;
-        self.end_checkpoint(checkpoint)
+        self.end_checkpoint(checkpoint, merge.log_bytes)
     }
 
     /// Takes the changes to be merged; they stay readable.
@@ -77,11 +79,10 @@ impl<S: Segments> Volume<S> {
         let merge = Merge {
             volume: self,
             old_root: state.root,
+            log_bytes: state.log_bytes,
             usage: state.usage.clone(),
             live_blocks: state.live_blocks,
         };
-        // What is written from here on counts for the next checkpoint.
-        state.log_bytes = 0;
         Ok(Some((changes, log.position, merge)))
     }
 
@@ -106,7 +107,7 @@ impl<S: Segments> Volume<S> {
     }
 
     /// Shows the new tree, and removes what nothing needs any more.
-    fn end_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), VolumeError> {
+    fn end_checkpoint(&self, checkpoint: Checkpoint, log_bytes: u64) -> Result<(), VolumeError> {
         let dead: Vec<u32> = {
             let mut state = self.state();
             state.check()?;
@@ -114,6 +115,7 @@ impl<S: Segments> Volume<S> {
             state.live_blocks = checkpoint.live_blocks;
             state.usage = checkpoint.usage;
             state.merging = None;
+            state.log_bytes -= log_bytes;
             state.version += 1;
             let older = state.segments.range(..checkpoint.from.place.segment);
             older.copied().filter(|segment| !state.usage.contains_key(segment)).collect()

@@ -4,6 +4,8 @@
 //! The plain file is written through the page cache with `fdatasync`, as PostgreSQL writes its log, and read after the
 //! cache was dropped for it.
 
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
 use std::{
     fs::{self, File, OpenOptions},
     io,

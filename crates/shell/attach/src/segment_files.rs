@@ -51,7 +51,7 @@ impl SegmentFiles {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::Io`].
     pub fn open(dir: &Path) -> Result<Self, VolumeError> {
-        let lock = lock(dir)?;
+        let lock = lock(dir, File::try_lock)?;
         if !exists(dir) {
             return Err(VolumeError::NotFound);
         }
@@ -281,7 +281,7 @@ pub(crate) fn copy(
     to: &Path,
     header: impl FnOnce(&[u8]) -> Result<Vec<u8>, VolumeError>,
 ) -> Result<(), VolumeError> {
-    let _alone = lock(from)?;
+    let _unchanged = lock(from, File::try_lock_shared)?;
     if !exists(from) {
         return Err(VolumeError::NotFound);
     }
@@ -302,7 +302,7 @@ pub(crate) fn remove(dir: &Path) -> Result<(), VolumeError> {
         _ => Ok(()),
     };
     gone(fs::remove_dir_all(unfinished(dir)?))?;
-    let _alone = match lock(dir) {
+    let _alone = match lock(dir, File::try_lock) {
         Err(VolumeError::NotFound) => return Ok(()),
         locked => locked?,
     };
@@ -347,13 +347,13 @@ fn unfinished(dir: &Path) -> Result<PathBuf, VolumeError> {
     Ok(dir.with_file_name(name))
 }
 
-fn lock(dir: &Path) -> Result<File, VolumeError> {
+fn lock(dir: &Path, take: fn(&File) -> Result<(), TryLockError>) -> Result<File, VolumeError> {
     let file = match File::open(dir) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(VolumeError::NotFound),
         Err(e) => return Err(VolumeError::io("open the directory of the volume", e)),
     };
-    match file.try_lock() {
+    match take(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(VolumeError::InUse),
         Err(TryLockError::Error(e)) => Err(VolumeError::io("lock the directory of the volume", e)),
