@@ -217,7 +217,7 @@ def _bad_values(shape, constraint):
         yield from (("too long", "x" * (bounds["max"] + 1), constraint),) if "max" in bounds else ()
         yield from (("empty", "", constraint),) if bounds.get("min", 0) > 0 or shape.enum else ()
         yield from (("none of its choices", "NO_SUCH_CHOICE", constraint),) if shape.enum else ()
-        yield from (("outside of its pattern", "\u00e9\u2028 ", constraint),) if "pattern" in shape.metadata and (
+        yield from (("outside of its pattern", "\u00e9\u0007", constraint),) if "pattern" in shape.metadata and (
             shape.metadata["pattern"] not in (r"[\u0009\u000A\u000D\u0020-\u00FF]+",)) else ()
     elif kind == "blob":
         yield "no base64", "*", _SERIALIZATION
@@ -342,7 +342,7 @@ def _bad_texts(service, shape):
         if shape.enum:
             yield "none of its choices", "NO_SUCH_CHOICE", _RULE[service]
         if "pattern" in shape.metadata and service == "iam" and "\\u0020" not in shape.metadata["pattern"]:
-            yield "outside of its pattern", "\u00e9 \u2028", _RULE[service]
+            yield "outside of its pattern", "\u00e9\u0007", _RULE[service]
         return
     yield "of the wrong type", "certainly", _TYPE[service]
     yield "empty", "", _TYPE[service]
