@@ -34,7 +34,8 @@ const HARMLESS: &[(&str, &str)] = &[
     ("ClusterScalabilityType", "standard"),
     ("DatabaseInsightsMode", "standard"),
     ("MasterUserAuthenticationType", "password"),
-    ("EngineLifecycleSupport", ANY),
+    ("EngineLifecycleSupport", "open-source-rds-extended-support"),
+    ("EngineLifecycleSupport", "open-source-rds-extended-support-disabled"),
     ("AutoMinorVersionUpgrade", ANY),
     ("PubliclyAccessible", ANY),
 ];

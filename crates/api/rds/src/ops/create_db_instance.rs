@@ -2,7 +2,7 @@
 //!
 //! One instance a cluster, the writer, until there are readers: a second one is InstanceQuotaExceeded.
 
-use clusters::{ClusterStatus, Identifier, InstanceResourceId, InstanceStatus};
+use clusters::{ClusterStatus, Identifier, InstanceResourceId, InstanceStatus, MaintenanceWindow};
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Arn;
 use serde::Deserialize;
@@ -48,8 +48,8 @@ const HARMLESS: &[(&str, &str)] = &[
     ("NetworkType", "IPV4"),
     ("DatabaseInsightsMode", "standard"),
     ("MasterUserAuthenticationType", "password"),
-    ("EngineLifecycleSupport", ANY),
-    ("PreferredMaintenanceWindow", ANY),
+    ("EngineLifecycleSupport", "open-source-rds-extended-support"),
+    ("EngineLifecycleSupport", "open-source-rds-extended-support-disabled"),
 ];
 
 pub struct CreateDbInstance;
@@ -68,6 +68,7 @@ pub struct Request {
     master_user_password: Option<Secret>,
     availability_zone: Option<String>,
     promotion_tier: Option<i64>,
+    preferred_maintenance_window: Option<String>,
     #[serde(rename = "DBParameterGroupName")]
     parameter_group: Option<String>,
     #[serde(rename = "DBSubnetGroupName")]
@@ -170,6 +171,10 @@ fn check(request: &Request) -> Result<(), Fault> {
         return Err(set_directly(thing));
     }
     request::refuse_unread(&request.unread, HARMLESS)?;
+    if let Some(window) = &request.preferred_maintenance_window {
+        // Maintenance is the cluster's, so all that is asked of it is to be one.
+        window.parse::<MaintenanceWindow>().map_err(|error| faults::value(error.to_string()))?;
+    }
     if !engines::CLASSES.contains(&request.class.as_str()) {
         return Err(faults::value(format!("Invalid DB Instance class: {}", request.class)));
     }

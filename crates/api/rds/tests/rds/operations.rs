@@ -51,6 +51,7 @@ async fn bad_parameters_of_a_new_cluster_are_refused_and_change_nothing() {
         ("AvailabilityZones", json!(["eu-west-1a"]), "InvalidParameterValue", "availability zone"),
         ("VpcSecurityGroupIds", json!(["default"]), "InvalidParameterValue", "security group"),
         ("ManageMasterUserPassword", json!(true), "InvalidParameterCombination", "ManageMasterUserPassword"),
+        ("EngineLifecycleSupport", json!("x"), "InvalidParameterCombination", "EngineLifecycleSupport"),
         ("BacktrackWindow", json!(60), "InvalidParameterCombination", "BacktrackWindow"),
         ("EngineMode", json!("serverless"), "InvalidParameterCombination", "EngineMode"),
         ("StorageType", json!("aurora-iopt1"), "InvalidParameterCombination", "StorageType"),
@@ -93,6 +94,7 @@ async fn bad_parameters_of_a_new_instance_are_refused_and_change_nothing() {
         ("PromotionTier", json!(16), "InvalidParameterValue", "PromotionTier"),
         ("AvailabilityZone", json!("x"), "InvalidParameterValue", "availability zone"),
         ("DBParameterGroupName", json!("mine"), "DBParameterGroupNotFound", "mine"),
+        ("PreferredMaintenanceWindow", json!("x"), "InvalidParameterValue", "maintenance window"),
         ("MultiAZ", json!(true), "InvalidParameterCombination", "MultiAZ"),
         (
             "EnablePerformanceInsights",
