@@ -78,6 +78,46 @@ fn a_locked_volume_answers_nothing_and_loses_nothing_that_was_flushed() {
 }
 
 #[test]
+fn a_volume_is_locked_under_load_and_keeps_what_was_acknowledged() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("volume");
+    create(&dir);
+    let device = open(&dir);
+    let acknowledged: Vec<u8> = thread::scope(|scope| {
+        let writers: Vec<_> = (0..4_u64)
+            .map(|writer| {
+                let device = &device;
+                scope.spawn(move || {
+                    // The last value that a flush acknowledged.
+                    let mut last = 0;
+                    for value in 1..=u8::MAX {
+                        let written = device.write(writer * BLOCK as u64, &[value; BLOCK]);
+                        if written.and_then(|()| device.flush()).is_err() {
+                            break;
+                        }
+                        last = value;
+                    }
+                    last
+                })
+            })
+            .collect();
+        while device.stats().flushes < 50 {
+            thread::yield_now();
+        }
+        device.lock();
+        assert!(device.read(0, &mut [0; BLOCK]).is_err());
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    drop(device);
+    let device = open(&dir);
+    for (writer, last) in (0..).zip(acknowledged) {
+        let block = read(&device, writer * BLOCK as u64, BLOCK);
+        assert!(block.iter().all(|byte| *byte == block[0]), "a block is torn");
+        assert!(block[0] == last || block[0] == last + 1, "{} after {last}", block[0]);
+    }
+}
+
+#[test]
 fn the_wrong_key_the_wrong_volume_and_no_volume_are_told_apart() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("volume");
