@@ -27,7 +27,10 @@ impl Transport for FuserTransport {
         config.clone_fd = true;
         let session = Session::from_fd(Answers(file), connection, SessionACL::All, config)?;
         let run = move || {
-            mark_io_thread(); // the workers inherit it
+            // The workers inherit it.
+            if !mark_io_thread() {
+                tracing::warn!("without CAP_SYS_RESOURCE, serving can hang in a memory cgroup that is full");
+            }
             session.run()
         };
         Ok(Serving(thread::Builder::new().name("device".into()).spawn(run)?))

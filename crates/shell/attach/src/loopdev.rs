@@ -187,6 +187,11 @@ impl Identity {
             .is_ok_and(|info| (info.device, info.inode) == (self.device, self.inode))
     }
 
+    /// The FUSE connection of the file beneath: the minor number of the file's device.
+    pub(crate) fn connection(self) -> u64 {
+        nix::sys::stat::minor(self.device)
+    }
+
     fn setting(self, name: &str) -> PathBuf {
         Path::new("/sys/block").join(format!("loop{}", self.number)).join(name)
     }

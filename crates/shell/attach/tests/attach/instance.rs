@@ -169,6 +169,12 @@ pub fn is_open(process: i32, name: &str) -> bool {
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|path| path.ends_with(name)))
 }
 
+/// Whether a process is in this state (`proc(5)`): `D`, it waits for I/O; `Z`, it has ended.
+pub fn is_in_state(process: i32, state: char) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| stat.contains(&format!(") {state} ")))
+}
+
 pub fn kill_process(process: i32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGKILL)
         .expect("killed");

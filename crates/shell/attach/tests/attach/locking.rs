@@ -1,7 +1,7 @@
 //! Cutting a volume off.
 
 use crate::Test;
-use crate::instance::{Volume, eventually, is_open, kill_process};
+use crate::instance::{Volume, eventually, is_in_state, is_open, kill_process};
 
 pub const TESTS: &[Test] = &[
     ("an_aborted_volume_is_gone_at_once", abort),
@@ -9,6 +9,7 @@ pub const TESTS: &[Test] = &[
     ("an_abort_ends_an_unmount_that_hangs", abort_ends_unmount),
     ("a_volume_in_use_is_cut_off_by_unmounting", unmount_in_use),
     ("aborting_twice_or_after_the_unmount_does_no_harm", abort_again),
+    ("clearing_leftovers_frees_who_waits_for_a_stuck_instance", stuck),
     ("leftovers_that_a_process_keeps_are_found_and_cleared", leftovers),
 ];
 
@@ -92,4 +93,15 @@ fn leftovers() {
     eventually("the loop device is free", || {
         attach::find_leftovers(&volume.dir()).expect("listed").is_empty()
     });
+}
+
+fn stuck() {
+    let volume = Volume::new();
+    let mut instance = volume.attach();
+    instance.must("hang");
+    let waiting: i32 = instance.ask("background sync waits").parse().expect("a process");
+    eventually("its process waits", || is_in_state(waiting, 'D'));
+    assert_eq!(attach::clear_leftovers(&volume.dir()).expect("cleared"), 1);
+    eventually("its process ends", || is_in_state(waiting, 'Z'));
+    instance.kill();
 }
