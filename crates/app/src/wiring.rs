@@ -121,20 +121,31 @@ async fn due_work(kms: Arc<Kms>, clock: Arc<dyn Clock>, mut stop: watch::Receive
     }
 }
 
-/// Tells the cluster service of every change that may take a key away or give it back.
+/// Tells the cluster service of every change that may take a key away or give it back. Each is told at once: one key's
+/// clusters must not wait for those of another to be shut.
 async fn key_changes(mut changes: Receiver<KeyChange>, rds: Arc<Rds>, mut stop: watch::Receiver<bool>) {
+    let mut told = JoinSet::new();
     loop {
         let change = tokio::select! {
             change = changes.recv() => change,
-            _ = stop.wait_for(|stop| *stop) => return,
+            Some(ended) = told.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a check of a key broke off");
+                }
+                continue;
+            }
+            _ = stop.wait_for(|stop| *stop) => break,
         };
+        let rds = Arc::clone(&rds);
         match change {
-            Ok(change) => rds.key_changed(&change.key_arn).await,
+            Ok(change) => told.spawn(async move { rds.key_changed(&change.key_arn).await }),
             // Too many at once to keep them all: look at every key instead.
-            Err(RecvError::Lagged(_)) => rds.check_all_keys().await,
-            Err(RecvError::Closed) => return,
-        }
+            Err(RecvError::Lagged(_)) => told.spawn(async move { rds.check_all_keys().await }),
+            Err(RecvError::Closed) => break,
+        };
     }
+    // What is being shut is shut before the server ends.
+    while told.join_next().await.is_some() {}
 }
 
 async fn cluster_service(
