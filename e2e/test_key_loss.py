@@ -1,5 +1,6 @@
 """When the key of a database goes away: S13 to S18, A11, A12, A15, X10 and R4 of the coverage table."""
 
+import psycopg
 import pytest
 
 from harness import clients, clusters, leftovers, program, waiting
@@ -46,9 +47,10 @@ def test_s13_s15_disabling_the_key_shuts_the_database_at_once(server, root, key,
     assert all(_traces(server, before))
     with sealed.connect() as held:
         root.kms.disable_key(KeyId=key["KeyId"])
-        waiting.until(sealed.refuses_connections, "connections to be refused", seconds=10, pause=0.05)
-        waiting.until(lambda: not any(_traces(server, before)), "postgres, mount and loop device to be gone", 10, 0.05)
-        with pytest.raises(Exception):
+        waiting.until(sealed.refuses_connections, "connections to be refused", pause=0.05)
+        waiting.until(lambda: not any(_traces(server, before)), "postgres, mount and loop device to be gone",
+                      pause=0.05)
+        with pytest.raises(psycopg.OperationalError):
             held.execute("select 1")
     sealed.wait(RECOVERABLE)
     events = root.rds.describe_events(SourceType="db-instance", SourceIdentifier=sealed.instance)["Events"]

@@ -293,6 +293,8 @@ def _name(path):
 _TYPE = {"rds": ("InvalidParameterValue",), "iam": ("MalformedInput",), "sts": ("MalformedInput",)}
 _MISSING = {"rds": ("MissingParameter",), "iam": ("ValidationError",), "sts": ("ValidationError",)}
 _RULE = {"rds": ("InvalidParameterValue",), "iam": ("ValidationError",), "sts": ("ValidationError",)}
+# In the model, but for clients alone: they make a presigned URL of it and never send it.
+_OF_CLIENTS = ("SourceRegion",)
 # What RDS says of texts that its model does not bound, by the rules of each parameter (any error of the operation).
 _ANY = ()
 
@@ -311,6 +313,8 @@ def _bad_query(service, shape, base):
 def _fields(shape, prefix=""):
     """Every scalar that a form can hold, with the name that it has there."""
     for name, member in shape.members.items():
+        if name in _OF_CLIENTS:
+            continue
         wire = prefix + _wire(member, name)
         if member.type_name == "structure":
             yield from _fields(member, wire + ".")
