@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use sim::history::History;
 
 const STEPS: usize = 150;
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 1000;
 
 fn run(seed: u64, tell: bool) {
     let mut history = History::new(seed);
