@@ -27,8 +27,8 @@ def _try(principal, name, key, allowed):
         return
     with refused("KMSKeyNotAccessibleFault") as refusal:
         clusters.create_cluster(principal, name, KmsKeyId=key["Arn"])
-    assert refusal.message == (f"The specified KMS key [{key['Arn']}] does not exist, is not enabled or you do not have "
-                               "permissions to access it.")
+    assert refusal.message == (f"The specified KMS key [{key['Arn']}] does not exist, is not enabled or you do not "
+                               "have permissions to access it.")
     with refused("DBClusterNotFoundFault", f"DBCluster {name} not found."):
         clusters.describe(principal, name)
 
@@ -285,7 +285,8 @@ def test_a_running_cluster_cannot_be_started(orders, root):
 def test_tags_are_kept_for_clusters_instances_and_snapshots(root, orders):
     arns = [orders.describe()["DBClusterArn"], orders.describe_instance()["DBInstanceArn"]]
     for arn in arns:
-        root.rds.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "team", "Value": "green"}, {"Key": "x", "Value": ""}])
+        tags = [{"Key": "team", "Value": "green"}, {"Key": "x", "Value": ""}]
+        root.rds.add_tags_to_resource(ResourceName=arn, Tags=tags)
         root.rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["x"])
         assert root.rds.list_tags_for_resource(ResourceName=arn)["TagList"] == [{"Key": "team", "Value": "green"}]
         root.rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["team"])

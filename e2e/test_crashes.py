@@ -67,8 +67,8 @@ def test_an_instance_that_is_killed_starts_anew_with_its_rows(own_server, own_ro
         time.sleep(pause)
         os.kill(process, signal.SIGKILL)
         waiting.until(lambda: not any(map(leftovers.is_alive, databases)), "the old database to be gone")
-        waiting.until(lambda: own_server.instance_processes() not in ([], [process]) and not cluster.refuses_connections(),
-                      "a new process to serve")
+        waiting.until(lambda: own_server.instance_processes() not in ([], [process]), "a new process")
+        waiting.until(lambda: not cluster.refuses_connections(), "it to serve")
         cluster.wait()
         assert cluster.execute("select id from kept order by id") == [(number,) for number in range(round_ + 1)]
         assert len(own_server.instance_processes()) == len(own_server.loop_devices()) == 1
@@ -133,7 +133,8 @@ def test_serve_may_be_killed_while_snapshots_are_taken_restored_and_deleted(own_
     own_root.rds.delete_db_instance(DBInstanceIdentifier="copy-1")
     time.sleep(pause)
     _restart(own_server)
-    waiting.until(lambda: not _is_running(copy) and len(own_server.instance_processes()) == 1, "the instance to be gone")
+    waiting.until(lambda: not _is_running(copy) and len(own_server.instance_processes()) == 1,
+                  "the instance to be gone")
     own_root.rds.delete_db_cluster(DBClusterIdentifier="copy", SkipFinalSnapshot=True)
     own_root.rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier="kept")
     time.sleep(pause)

@@ -80,7 +80,8 @@ def test_x04_foreign_keys_are_named_by_arn_or_alias_arn(root, foreign, foreign_r
     caller = foreign(allow("kms:*"))
     _share(root, key, foreign_root.account)
     root.kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key["KeyId"])
-    assert caller.kms.encrypt(KeyId=f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/{name}", Plaintext=b"x")["KeyId"] == key["Arn"]
+    alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/{name}"
+    assert caller.kms.encrypt(KeyId=alias, Plaintext=b"x")["KeyId"] == key["Arn"]
     with refused("NotFoundException", f"Key 'arn:aws:kms:{REGION}:{caller.account}:key/{key['KeyId']}' does not exist"):
         caller.kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
     with refused("NotFoundException", f"Alias arn:aws:kms:{REGION}:{caller.account}:alias/{name} is not found."):

@@ -160,7 +160,8 @@ def test_a_role_is_assumed_by_whom_it_trusts(root, user, key, name):
         allow("kms:Encrypt", key["Arn"])))
     with refused("AccessDenied") as refusal:
         other.sts.assume_role(RoleArn=role["Arn"], RoleSessionName="s-1")
-    assert refusal.message == f"User: {other.arn} is not authorized to perform: sts:AssumeRole on resource: {role['Arn']}"
+    assert refusal.message == (
+        f"User: {other.arn} is not authorized to perform: sts:AssumeRole on resource: {role['Arn']}")
     session = trusted.assume(role["Arn"], "s-1")
     assert session.access_key.startswith("ASIA")
     assert session.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s-1"
@@ -216,6 +217,7 @@ def test_a_role_is_shown_listed_and_removed(root, user, name):
 
 
 def test_a_trust_policy_without_a_principal_is_refused(root, name):
-    for document in (clients.document(allow("sts:AssumeRole")), "{", _trust(f"arn:aws:iam::{ACCOUNT}:user/nobody-here")):
+    of_nobody = _trust(f"arn:aws:iam::{ACCOUNT}:user/nobody-here")
+    for document in (clients.document(allow("sts:AssumeRole")), "{", of_nobody):
         with refused("MalformedPolicyDocument"):
             root.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)

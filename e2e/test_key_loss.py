@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from harness import clients, clusters, leftovers, program, waiting
+from harness import clients, clusters, program, waiting
 from harness.clients import allow, document
 from harness.faults import refused
 from harness.program import ACCOUNT
@@ -54,8 +54,8 @@ def test_s13_s15_disabling_the_key_shuts_the_database_at_once(server, root, key,
             held.execute("select 1")
     sealed.wait(RECOVERABLE)
     events = root.rds.describe_events(SourceType="db-instance", SourceIdentifier=sealed.instance)["Events"]
-    text = (f"Amazon RDS has been unable to access the KMS encryption key for database instance {sealed.instance}. This "
-            "database will be placed into an inaccessible state.")
+    text = ("Amazon RDS has been unable to access the KMS encryption key for database instance "
+            f"{sealed.instance}. This database will be placed into an inaccessible state.")
     assert any(text in event["Message"] for event in events)
 
 

@@ -111,7 +111,8 @@ def test_bad_settings_name_their_key(home):
 
 def test_env_points_clients_at_the_server(home):
     home.serve()
-    script = f'eval "$({program.BINARY} env)" && {clients.aws_program()} sts get-caller-identity --query Account --output text'
+    asks = "sts get-caller-identity --query Account --output text"
+    script = f'eval "$({program.BINARY} env)" && {clients.aws_program()} {asks}'
     done = subprocess.run(["bash", "-c", script], env=home.environment(), text=True, capture_output=True, timeout=60)
     assert done.stdout.strip() == program.ACCOUNT, done.stderr
     assert program.SECRET_KEY not in home.run("env").stdout

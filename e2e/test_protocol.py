@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from harness import clients, inputs, trail
+from harness import clients, inputs
 from harness.model import service_model
 from harness.operations import served
 from harness.signing import Raw
@@ -26,8 +26,8 @@ NAMES = {
 def _request(root, service):
     if service == "kms":
         return Raw.json(root, "kms", "ListKeys", {})
-    return Raw.query(root, service, {"rds": "DescribeDBClusters", "iam": "ListUsers", "sts": "GetCallerIdentity"}[service],
-                     {})
+    operation = {"rds": "DescribeDBClusters", "iam": "ListUsers", "sts": "GetCallerIdentity"}[service]
+    return Raw.query(root, service, operation, {})
 
 
 def _fails(answer, failure, service, text=None):
@@ -64,7 +64,8 @@ def test_clock_skew_is_bounded(root, service):
     for late in (-(limit * 60 - 30), limit * 60 - 30):
         assert _request(root, service).sign(late=late).send().status == 200
     _fails(_request(root, service).sign(late=-(limit * 60 + 30)).send(), "mismatch", service, "Signature expired: ")
-    _fails(_request(root, service).sign(late=limit * 60 + 30).send(), "mismatch", service, "Signature not yet current: ")
+    early = _request(root, service).sign(late=limit * 60 + 30).send()
+    _fails(early, "mismatch", service, "Signature not yet current: ")
 
 
 @SERVICES
@@ -156,8 +157,8 @@ def test_authorization_given_twice_is_refused(root):
 @pytest.mark.parametrize(("service", "code"), [("kms", "UnknownOperationException"), ("rds", "InvalidAction"),
                                                ("iam", "InvalidAction"), ("sts", "InvalidAction")])
 def test_an_operation_that_does_not_exist_is_named(root, service, code):
-    request = Raw.json(root, service, "MakeCoffee", {}) if service == "kms" else Raw.query(root, service, "MakeCoffee", {})
-    answer = request.sign().send()
+    make = Raw.json if service == "kms" else Raw.query
+    answer = make(root, service, "MakeCoffee", {}).sign().send()
     assert (answer.status, answer.code) == (400, code), answer
 
 

@@ -62,7 +62,8 @@ def test_t01_no_secret_is_anywhere_in_the_trail_the_state_or_the_log(server, roo
 
 def test_t01_reads_of_the_trail_and_of_identities_are_recorded_as_well(root):
     for answer, name, region in (
-            (root.sts.get_caller_identity(), "GetCallerIdentity", REGION), (root.iam.list_users(), "ListUsers", "us-east-1"),
+            (root.sts.get_caller_identity(), "GetCallerIdentity", REGION),
+            (root.iam.list_users(), "ListUsers", "us-east-1"),
             (root.trail.lookup_events(MaxResults=1), "LookupEvents", REGION),
             (root.rds.describe_db_clusters(), "DescribeDBClusters", REGION)):
         record = trail.of_request(root, answer, region)

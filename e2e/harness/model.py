@@ -37,9 +37,6 @@ ALSO = {
     ("kms", "DeleteAlias"): {"NotAuthorizedException": 400},
 }
 
-# Refusals of requests whose signature does not tell for which service they are.
-_BEFORE_ANY_SERVICE = ("<Code>MissingAuthenticationToken<", "<Code>IncompleteSignature<", "<Code>SignatureDoesNotMatch<")
-
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")
 _REQUEST_ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -203,8 +200,6 @@ def _choice(shape, value, at):
 def _xml_answer(model, status, body, headers):
     namespace = "{" + model.service_model.metadata["xmlNamespace"] + "}"
     root = ElementTree.fromstring(body)
-    if any(code.encode() in body for code in _BEFORE_ANY_SERVICE):
-        namespace = root.tag[:root.tag.index("}") + 1]
     for element in root.iter():
         if not element.tag.startswith(namespace):
             yield f"{element.tag} is outside of {namespace}"

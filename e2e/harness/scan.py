@@ -64,5 +64,4 @@ def _regions(pid):
 
 def renderings(secret):
     """A secret in the forms in which it could leak: raw, hexadecimal, base64."""
-    import base64
     return [secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"=")]

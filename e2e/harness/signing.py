@@ -62,7 +62,8 @@ class Raw:
         return self
 
     def _aws_request(self):
-        return botocore.awsrequest.AWSRequest(self.method, self.principal.url + self.path, dict(self.headers), self.body)
+        url = self.principal.url + self.path
+        return botocore.awsrequest.AWSRequest(self.method, url, dict(self.headers), self.body)
 
     def _signer(self, kind, secret, access_key, service, region, **more):
         credentials = botocore.credentials.Credentials(access_key or self.principal.access_key,
