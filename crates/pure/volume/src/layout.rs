@@ -17,6 +17,9 @@ pub const TAG: usize = 16;
 pub(crate) const FANOUT: usize = 256;
 /// Bytes of an entry in a node.
 pub(crate) const ENTRY: usize = BLOCK / FANOUT;
+/// The highest number of a segment that an open volume may have; the next ones ascend from there. No volume gets so far
+/// (2^31 segments of 64 MiB), but whoever can write to the directory can make a file of such a name.
+pub(crate) const MAX_SEGMENT: u32 = 1 << 31;
 /// Most blocks of a volume: 32 TiB.
 pub(crate) const MAX_BLOCKS: u64 = 1 << 32;
 

@@ -19,6 +19,9 @@ use crate::{
     volume::Volume,
 };
 
+/// Counters of an epoch.
+const EPOCH_RECORDS: u64 = 1 << 32;
+
 /// A block to be sealed: kind, level, index, plaintext.
 pub(crate) type Block<'a> = (Kind, u8, u64, &'a [u8]);
 
@@ -77,6 +80,9 @@ impl<S: Segments> Volume<S> {
         let mut header = log.header.clone();
         header.epochs.push(row.clone());
         header.end = None;
+        // If this fails, the header on the disk may be the new one all the same, and whatever the old epoch then still
+        // wrote would lie behind its end. So nothing more is sealed in it: the next group tries this again.
+        log.counter = EPOCH_RECORDS;
         self.replace_header(&header)?;
         self.vault.add(row)?;
         log.header = header;
@@ -107,7 +113,7 @@ impl<S: Segments> Volume<S> {
         if length as u64 > u64::from(self.segment_size) {
             return Err(VolumeError::Invalid("the group is longer than a segment"));
         }
-        if log.counter + counters > self.options.records_per_epoch.min(1 << 32) {
+        if log.counter + counters > self.options.records_per_epoch.min(EPOCH_RECORDS) {
             self.roll(log);
             self.begin_epoch(log, log.position.place.segment + 1)?;
         }
@@ -135,6 +141,8 @@ impl<S: Segments> Volume<S> {
         let extra = checkpoint.as_ref().map_or(0, Checkpoint::length);
         let descriptor = group::descriptor_length(blocks.len(), holes.len(), extra);
         let length = descriptor + blocks.len() * BLOCK;
+        // Another may have failed since the caller last had the log: then the disk is not written any more.
+        self.state().check()?;
         // One for each block, one for the descriptor, one for the slot of a checkpoint.
         self.make_room(log, length, blocks.len() as u64 + 2)?;
 

@@ -26,12 +26,20 @@ impl<S: Segments> Volume<S> {
     /// [`VolumeError::Invalid`].
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), VolumeError> {
         self.check_range(offset, out.len() as u64)?;
+        self.despite_checkpoints(|| self.try_read(offset, out))
+    }
+
+    /// Tries to read, and again if a checkpoint came in between: it may have removed the segment after the block, or
+    /// a node above it, was found in it.
+    pub(crate) fn despite_checkpoints(
+        &self,
+        mut read: impl FnMut() -> Result<(), VolumeError>,
+    ) -> Result<(), VolumeError> {
         let mut tries = 0;
         loop {
             let version = self.state().version;
-            let Err(error) = self.try_read(offset, out) else { return Ok(()) };
+            let Err(error) = read() else { return Ok(()) };
             tries += 1;
-            // A checkpoint may have removed the segment after the block was found in it.
             if tries == TRIES || self.state().version == version {
                 return Err(error);
             }

@@ -15,7 +15,7 @@ use crate::{
     group::{self, Group, GroupHead, HEAD},
     header::Header,
     keys::{Keyring, Kind},
-    layout::{ALIGN, BLOCK, Entry, Place, Position, height},
+    layout::{ALIGN, BLOCK, Entry, MAX_SEGMENT, Place, Position, height},
     overlay::Overlay,
     read::read_exact,
     segments::Segments,
@@ -59,6 +59,9 @@ pub(crate) fn recover(
     let segment_size = header.segment_size;
     let mut reader = Replay { segments, header, ring, segment_size, window: Window::default() };
     let listed: BTreeSet<u32> = listed.into_iter().collect();
+    if let Some(last) = listed.last().filter(|last| **last > MAX_SEGMENT) {
+        return Err(VolumeError::Damaged(format!("there is a segment {last}")));
+    }
 
     let newest = reader.newest_slot()?;
     let checkpoint = match newest {

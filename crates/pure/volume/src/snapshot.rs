@@ -59,10 +59,9 @@ impl<S: Segments> Volume<S> {
         self.roll(&mut log);
         let mut header = log.header.clone();
         header.end = Some(log.position);
-        self.replace_header(&header)?;
-        // No group may follow the end that the header names.
+        // No group may follow the end that the header names, not even if the host says that it could not be replaced.
         self.stop();
-        Ok(())
+        self.replace_header(&header)
     }
 }
 

@@ -178,14 +178,18 @@ impl<S: Segments> Volume<S> {
                 continue;
             }
             let mut bytes = Zeroizing::new([0; BLOCK]);
-            let mut wanted = Wanted::new(0, &mut *bytes);
-            wanted.fill(plain.known(), plain.bytes());
-            if !batch.changes.hole_at(*index) {
-                let below = self.state().locate_committed(*index, &mut wanted);
-                if let Some((id, entry)) = self.resolve(*index, below)? {
-                    self.fetch(&mut [(id, entry, wanted)])?;
+            let in_hole = batch.changes.hole_at(*index);
+            self.despite_checkpoints(|| {
+                let mut wanted = Wanted::new(0, &mut *bytes);
+                wanted.fill(plain.known(), plain.bytes());
+                if !in_hole {
+                    let below = self.state().locate_committed(*index, &mut wanted);
+                    if let Some((id, entry)) = self.resolve(*index, below)? {
+                        self.fetch(&mut [(id, entry, wanted)])?;
+                    }
                 }
-            }
+                Ok(())
+            })?;
             completed.set(*index, Plain::whole(&*bytes));
         }
         Ok(completed)
