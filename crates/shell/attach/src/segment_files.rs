@@ -55,7 +55,20 @@ impl SegmentFiles {
         if !exists(dir) {
             return Err(VolumeError::NotFound);
         }
-        Self::over(dir, Some(lock)).map_err(|e| VolumeError::io("open the checkpoint", e))
+        let files = Self::over(dir, Some(lock)).map_err(|e| VolumeError::io("open the checkpoint", e))?;
+        files.settle().map_err(|e| VolumeError::io("sync what was written last", e))?;
+        Ok(files)
+    }
+
+    /// Makes durable what a process that was killed in the middle of a write left: it can be read already, recovery
+    /// builds on what it reads, and a power failure must not take that away again. Every write but the last one was
+    /// durable before the next began, and the last one went to the checkpoint or to the segment made last.
+    fn settle(&self) -> io::Result<()> {
+        self.checkpoint.sync_all()?;
+        match self.list()?.last() {
+            Some(last) => File::open(self.path(*last))?.sync_all(),
+            None => Ok(()),
+        }
     }
 
     /// Makes the files of a volume in a directory that is being built.
@@ -124,13 +137,18 @@ impl SegmentFiles {
         segment_path(&self.dir, segment)
     }
 
-    /// Files of dead segments that are kept.
+    /// Files of dead segments that are kept. One that somebody has linked since is theirs, and is let go.
     fn spares(&self) -> io::Result<Vec<PathBuf>> {
         let mut spares = Vec::new();
         for file in fs::read_dir(self.dir.join(SEGMENTS))? {
             let file = file?;
-            if file.file_name().as_encoded_bytes().starts_with(SPARE.as_bytes()) {
+            if !file.file_name().as_encoded_bytes().starts_with(SPARE.as_bytes()) {
+                continue;
+            }
+            if file.metadata()?.nlink() == 1 {
                 spares.push(file.path());
+            } else {
+                fs::remove_file(file.path())?;
             }
         }
         Ok(spares)
@@ -168,14 +186,13 @@ impl Segments for SegmentFiles {
 
     fn create(&self, segment: u32, size: u32) -> io::Result<()> {
         let path = self.path(segment);
-        let recycled = match self.spares()?.pop() {
-            Some(spare) => {
-                renameat2(AT_FDCWD, &spare, AT_FDCWD, &path, RenameFlags::RENAME_NOREPLACE).is_ok()
-            }
-            None => false,
+        let mut options = file_options();
+        options.custom_flags(self.direct | libc::O_DSYNC);
+        let recycled = self.spares()?.pop().and_then(|spare| reuse(&spare, &path, &options).ok());
+        let file = match recycled {
+            Some(file) => file,
+            None => options.create_new(true).open(&path)?,
         };
-        let flags = self.direct | libc::O_DSYNC;
-        let file = file_options().create_new(!recycled).custom_flags(flags).open(&path)?;
         let made = allocate(&file, size)
             .and_then(|()| file.sync_all())
             .and_then(|()| sync_dir(&self.dir.join(SEGMENTS)));
@@ -262,6 +279,13 @@ impl Segments for SegmentFiles {
 /// Whether `dir` holds a whole volume or snapshot.
 pub(crate) fn exists(dir: &Path) -> bool {
     dir.join(HEADER).is_file()
+}
+
+/// Makes the file of a dead segment that of a new one.
+fn reuse(spare: &Path, path: &Path, options: &OpenOptions) -> io::Result<File> {
+    renameat2(AT_FDCWD, spare, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE)?;
+    // A file that cannot be opened must not lie in the way of the segment.
+    options.open(path).inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// Builds a new volume in `dir`, whole or not at all. `fill` writes through the files it is given.
