@@ -11,7 +11,7 @@ use crate::{
     buffer::AlignedBuffer,
     checkpoint::Checkpoint,
     group::{self, GroupBody, GroupHead, Record},
-    header::{Epoch, Header},
+    header::{Epoch, Header, MAX_HEADER},
     keys::{Kind, RecordId, SALT},
     layout::{BLOCK, Entry, Place, Position, Tag},
     segments::Segments,
@@ -94,6 +94,9 @@ impl<S: Segments> Volume<S> {
 
     pub(crate) fn replace_header(&self, header: &Header) -> Result<(), VolumeError> {
         let bytes = self.vault.with(|ring| header.encode(ring.volume_key()))?;
+        if bytes.len() > MAX_HEADER {
+            return Err(VolumeError::Invalid("the header would become longer than can be read"));
+        }
         self.segments.replace_header(&bytes).map_err(|e| VolumeError::io("write the header", e))
     }
 

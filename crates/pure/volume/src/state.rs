@@ -135,7 +135,7 @@ impl State {
         self.committed.push_front(batch);
         let mut kept = 0;
         self.committed.retain(|batch| {
-            kept += batch.bytes();
+            kept += batch.bytes().max(BLOCK); // discards take room as well, and time to look through
             kept <= keep
         });
     }
