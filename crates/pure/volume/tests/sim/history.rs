@@ -74,7 +74,8 @@ impl History {
             87..89 => self.restore(),
             89..92 => self.close(),
             92..95 => self.crash(),
-            95..97 => self.lock(),
+            95 => self.lock(),
+            96 => self.copy_after_crash(),
             _ => self.arm(),
         }
         if self.disk.is_dead() {
@@ -188,6 +189,18 @@ impl History {
             self.snapshots.push((self.id.clone(), files, self.model.clone()));
         }
         self.after(made);
+    }
+
+    /// Copies a volume that nobody has open, as a crash left it: a group may be torn, and no end is stated.
+    fn copy_after_crash(&mut self) {
+        self.told.push("crash and copy".into());
+        self.volume = None;
+        self.disk.restart();
+        let files = self.disk.files();
+        let segments: Vec<u32> = files.segments.keys().copied().collect();
+        let files = self.disk.link(files.header.as_ref().unwrap(), &files.checkpoint, &segments);
+        self.snapshots.push((self.id.clone(), files, self.model.clone()));
+        self.reopen();
     }
 
     /// Goes on with a clone of a snapshot, and checks the volume that is left once more.
