@@ -8,7 +8,7 @@ use std::{
 
 use volume::{Volume, VolumeError};
 
-use crate::segment_files::SegmentFiles;
+use crate::{memory::mark_io_thread, segment_files::SegmentFiles};
 
 /// What the thread was asked for.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ impl Worker {
         let signal = Arc::new(Signal::default());
         let heard = signal.clone();
         let thread = thread::Builder::new().name("volume".into()).spawn(move || {
+            // What this thread writes gives memory back. The threads that serve the device warn if the kernel refuses.
+            let _ = mark_io_thread();
             while heard.wait() {
                 if let Err(error) = work(&volume, write_behind) {
                     // The next flush meets the same error and reports it to who waits for it.
