@@ -71,6 +71,10 @@ impl Segments for Files {
         Ok(())
     }
 
+    fn is_shared(&self, _: u32) -> bool {
+        false
+    }
+
     fn remove(&self, segment: u32) -> io::Result<()> {
         self.with(|content| content.segments.remove(&segment));
         Ok(())

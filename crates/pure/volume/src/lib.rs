@@ -8,6 +8,7 @@
 
 mod buffer;
 mod checkpoint;
+mod cleaner;
 mod error;
 mod group;
 mod header;

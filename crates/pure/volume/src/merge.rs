@@ -27,6 +27,8 @@ struct Merge<'a, S> {
     /// Bytes of log that it makes needless.
     log_bytes: u64,
     usage: BTreeMap<u32, Usage>,
+    /// Nodes that are written again even if they stay the same.
+    moving: BTreeSet<(u8, u64)>,
     live_blocks: u64,
 }
 
@@ -43,7 +45,13 @@ impl<S: Segments> Volume<S> {
     /// As [`Volume::checkpoint`], for those who hold that lock already.
     pub(crate) fn checkpoint_alone(&self) -> Result<(), VolumeError> {
         let Some((changes, from, mut merge)) = self.begin_checkpoint()? else { return Ok(()) };
-        let root = merge.run(&changes)?;
+        let emptied = std::mem::take(&mut self.state().emptied);
+        let root = merge.run(&changes).inspect_err(|error| {
+            // A node that cannot be read must not be moved again and again.
+            if matches!(error, VolumeError::Damaged(_)) {
+                self.state().stuck.extend(&emptied);
+            }
+        })?;
         let checkpoint = Checkpoint {
             from,
             root,
@@ -52,7 +60,7 @@ impl<S: Segments> Volume<S> {
             usage: merge.usage,
         };
         self.write_checkpoint(checkpoint.clone())?;
-        self.end_checkpoint(checkpoint, merge.log_bytes)
+        self.end_checkpoint(checkpoint, merge.log_bytes, emptied)
     }
 
     /// Takes the changes to be merged; they stay readable.
@@ -71,7 +79,9 @@ impl<S: Segments> Volume<S> {
                 all
             }
         };
-        if changes.is_empty() {
+        // If this fails, the cleaner finds them again.
+        let moving = std::mem::take(&mut state.moving);
+        if changes.is_empty() && moving.is_empty() && state.emptied.is_empty() {
             return Ok(None);
         }
         let changes = Arc::new(changes);
@@ -81,6 +91,7 @@ impl<S: Segments> Volume<S> {
             old_root: state.root,
             log_bytes: state.log_bytes,
             usage: state.usage.clone(),
+            moving,
             live_blocks: state.live_blocks,
         };
         Ok(Some((changes, log.position, merge)))
@@ -107,7 +118,12 @@ impl<S: Segments> Volume<S> {
     }
 
     /// Shows the new tree, and removes what nothing needs any more.
-    fn end_checkpoint(&self, checkpoint: Checkpoint, log_bytes: u64) -> Result<(), VolumeError> {
+    fn end_checkpoint(
+        &self,
+        checkpoint: Checkpoint,
+        log_bytes: u64,
+        emptied: BTreeSet<u32>,
+    ) -> Result<(), VolumeError> {
         let dead: Vec<u32> = {
             let mut state = self.state();
             state.check()?;
@@ -117,13 +133,20 @@ impl<S: Segments> Volume<S> {
             state.merging = None;
             state.log_bytes -= log_bytes;
             state.version += 1;
+            state.replay_from = checkpoint.from.place.segment;
+            let still_used: Vec<u32> =
+                emptied.into_iter().filter(|segment| state.usage.contains_key(segment)).collect();
+            state.stuck.extend(still_used);
             let older = state.segments.range(..checkpoint.from.place.segment);
             older.copied().filter(|segment| !state.usage.contains_key(segment)).collect()
         };
         for segment in dead {
             // One that cannot be removed now is tried again at the next checkpoint.
             if self.segments.remove(segment).is_ok() {
-                self.state().segments.remove(&segment);
+                let mut state = self.state();
+                state.segments.remove(&segment);
+                state.stuck.remove(&segment);
+                state.freed_segments += 1;
             }
         }
         Ok(())
@@ -148,6 +171,7 @@ impl<S: Segments> Merge<'_, S> {
     /// Changes the nodes of one level; returns the changes to the entries of the level above.
     fn merge_level(&mut self, level: u8, changes: &Overlay<Entry>) -> Result<Overlay<Entry>, VolumeError> {
         let mut touched: BTreeSet<u64> = changes.points().keys().map(|index| parent(*index)).collect();
+        touched.extend(self.moving.range((level, 0)..=(level, u64::MAX)).map(|(_, index)| *index));
         for hole in changes.holes() {
             self.existing(level, parent(hole.start)..parent(hole.end - 1) + 1, &mut touched)?;
         }
@@ -160,7 +184,7 @@ impl<S: Segments> Merge<'_, S> {
             self.change_node(level, index, changes, &mut node)?;
             if node.is_empty() {
                 above.clear(index..index + 1);
-            } else if node.bytes() != before.bytes() {
+            } else if node.bytes() != before.bytes() || self.moving.contains(&(level, index)) {
                 batch.push((index, node));
             }
             if batch.len() * BLOCK >= self.volume.batch_size() {

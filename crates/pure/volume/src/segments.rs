@@ -37,6 +37,9 @@ pub trait Segments: Send + Sync {
     /// Of the host; nothing depends on it.
     fn finish(&self, segment: u32, length: u32) -> io::Result<()>;
 
+    /// Whether others (a snapshot, a clone) hold a segment too, so that removing it gives no space back. A hint.
+    fn is_shared(&self, segment: u32) -> bool;
+
     /// Removes a segment. Need not be durable. Other links to it stay as they are.
     ///
     /// # Errors

@@ -73,6 +73,18 @@ pub(crate) struct State {
     /// Live records of each segment as of the checkpoint.
     pub usage: BTreeMap<u32, Usage>,
     pub live_blocks: u64,
+    /// The first segment that a replay needs.
+    pub replay_from: u32,
+    /// Nodes that the next checkpoint is to write again: level, index.
+    pub moving: BTreeSet<(u8, u64)>,
+    /// Segments that the next checkpoint will find dead.
+    pub emptied: BTreeSet<u32>,
+    /// Segments that could not be cleaned.
+    pub stuck: BTreeSet<u32>,
+    /// Bytes of blocks that the cleaner has moved since the open.
+    pub cleaned_bytes: u64,
+    /// Segments removed since the open.
+    pub freed_segments: u64,
     pub segments: BTreeSet<u32>,
     /// Bytes of log since the checkpoint.
     pub log_bytes: u64,
@@ -152,6 +164,15 @@ impl State {
         for (index, entry) in blocks {
             self.entries.set(index, entry);
         }
+    }
+
+    /// Whether a block was written or discarded, perhaps in part, since the tree was.
+    pub fn is_changed(&self, index: u64) -> bool {
+        let shared = self.closed.iter().chain(&self.committing).map(|batch| &**batch);
+        let mut batches = std::iter::once(&self.open).chain(shared);
+        let mut entries = std::iter::once(&self.entries).chain(self.merging.as_deref());
+        batches.any(|batch| !matches!(batch.changes.find(index), Found::Below))
+            || entries.any(|entries| !matches!(entries.find(index), Found::Below))
     }
 
     /// Finds the newest state of a block.

@@ -1,5 +1,5 @@
 //! An open volume: requests come in here. Methods take `&self` and may be called by many threads; the locks are taken
-//! in the order checkpoint, log, state, and no I/O is done under the last.
+//! in the order cleaning, checkpoint, log, state, and no I/O is done under the last.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -11,6 +11,7 @@ use crate::{
     VolumeError, VolumeKey,
     buffer::AlignedBuffer,
     checkpoint::SLOT,
+    cleaner::Victim,
     header::Header,
     keys::{Keyring, Vault},
     layout::{BLOCK, Position, SECTOR, height},
@@ -63,6 +64,12 @@ pub struct Usages {
     pub checkpoints: u64,
     /// Sequence number of the last group that is durable.
     pub sequence: u64,
+    /// Bytes of blocks that the cleaner has moved since the open.
+    pub cleaned_bytes: u64,
+    /// Segments removed since the open.
+    pub freed_segments: u64,
+    /// Segments that the cleaner found unreadable, in part at least, and left alone.
+    pub stuck_segments: u64,
 }
 
 /// An open volume over its files.
@@ -75,6 +82,7 @@ pub struct Volume<S> {
     pub(crate) height: u8,
     pub(crate) segment_size: u32,
     pub(crate) nodes: NodeCache,
+    pub(crate) cleaning: Mutex<Option<Victim>>,
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) log: Mutex<Log>,
     state: Mutex<State>,
@@ -139,6 +147,12 @@ impl<S: Segments> Volume<S> {
             version: 0,
             usage: recovered.checkpoint.usage,
             live_blocks: recovered.checkpoint.live_blocks,
+            replay_from: recovered.checkpoint.from.place.segment,
+            moving: BTreeSet::new(),
+            emptied: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            cleaned_bytes: 0,
+            freed_segments: 0,
             segments: recovered.segments,
             log_bytes: recovered.log_bytes,
             sequence: recovered.position.sequence,
@@ -152,6 +166,7 @@ impl<S: Segments> Volume<S> {
             segment_size: header.segment_size,
             nodes: NodeCache::new(options.node_cache),
             options,
+            cleaning: Mutex::new(None),
             checkpointing: Mutex::new(()),
             log: Mutex::new(log),
             state: Mutex::new(state),
@@ -186,6 +201,9 @@ impl<S: Segments> Volume<S> {
             log_bytes: state.log_bytes,
             checkpoints: state.version,
             sequence: state.sequence,
+            cleaned_bytes: state.cleaned_bytes,
+            freed_segments: state.freed_segments,
+            stuck_segments: state.stuck.len() as u64,
         }
     }
 

@@ -75,7 +75,7 @@ impl<S: Segments> Volume<S> {
     }
 
     /// Begins another batch when the open one is large enough.
-    fn limit_batch(&self, state: &mut State) {
+    pub(crate) fn limit_batch(&self, state: &mut State) {
         if state.open.bytes() >= self.batch_size() || state.open.changes.holes().len() >= MOST_HOLES {
             state.close_batch();
         }

@@ -78,6 +78,10 @@ impl Segments for Watched {
     fn finish(&self, segment: u32, length: u32) -> io::Result<()> {
         self.disk.finish(segment, length)
     }
+    fn is_shared(&self, segment: u32) -> bool {
+        self.disk.is_shared(segment)
+    }
+
     fn remove(&self, segment: u32) -> io::Result<()> {
         self.disk.remove(segment)
     }

@@ -239,6 +239,10 @@ impl Segments for SegmentFiles {
         if file.metadata()?.nlink() == 1 { file.set_len(length.into()) } else { Ok(()) }
     }
 
+    fn is_shared(&self, segment: u32) -> bool {
+        fs::metadata(self.path(segment)).is_ok_and(|metadata| metadata.nlink() > 1)
+    }
+
     fn remove(&self, segment: u32) -> io::Result<()> {
         self.files().remove(&segment);
         let path = self.path(segment);

@@ -274,6 +274,10 @@ impl Segments for SimDisk {
         Ok(())
     }
 
+    fn is_shared(&self, segment: u32) -> bool {
+        self.disk().linked.contains(&segment)
+    }
+
     fn remove(&self, segment: u32) -> io::Result<()> {
         let mut disk = self.disk();
         failed(disk.step(false)?)?;

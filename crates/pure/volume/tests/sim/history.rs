@@ -22,6 +22,8 @@ pub struct History {
     snapshots: Vec<(String, Files, Model)>,
     options: Options,
     clones: u64,
+    /// Bytes that the cleaner has moved.
+    pub cleaned: u64,
     /// What happened, for a failing seed.
     pub told: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl History {
             snapshots: Vec::new(),
             options,
             clones: 0,
+            cleaned: 0,
             told: vec![format!("{blocks} blocks, segments of {segment_size}")],
         };
         history.reopen();
@@ -64,12 +67,14 @@ impl History {
     /// Does one thing.
     pub fn step(&mut self) {
         match self.random.below(100) {
-            0..40 => self.write(),
+            0..35 => self.write(),
+            35..40 => self.clean(),
             40..48 => self.discard(),
             48..60 => self.flush(),
             60..72 => self.check(),
             72..80 => self.checkpoint(),
-            80..84 => self.commit_some(),
+            80..82 => self.commit_some(),
+            82..84 => self.clean(),
             84..87 => self.snapshot(),
             87..89 => self.restore(),
             89..92 => self.close(),
@@ -166,6 +171,24 @@ impl History {
         let written = self.volume().commit_down_to(bytes);
         self.tell("commit down to", &bytes, &written);
         self.forgive(written);
+    }
+
+    fn clean(&mut self) {
+        let budget = (1 + self.random.below(6)) as usize * BLOCK;
+        let before = self.volume().usages().cleaned_bytes;
+        let mut after = before;
+        for _ in 0..1 + self.random.below(6) {
+            let step = self.volume().clean_step(budget);
+            let more = matches!(step, Ok(true));
+            let step = step.map(|_| ());
+            self.tell("clean", &budget, &step);
+            after = self.volume().usages().cleaned_bytes;
+            self.forgive(step);
+            if !more || self.disk.is_dead() {
+                break;
+            }
+        }
+        self.cleaned += after - before;
     }
 
     fn forgive(&mut self, written: Result<(), VolumeError>) {

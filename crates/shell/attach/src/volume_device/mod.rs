@@ -67,6 +67,12 @@ pub struct Stats {
     pub authentication_failures: u64,
     /// Sequence number of the last group: the height of the chain.
     pub sequence: u64,
+    /// Bytes of blocks that the cleaner has moved.
+    pub cleaned_bytes: u64,
+    /// Segments removed.
+    pub freed_segments: u64,
+    /// Segments that the cleaner could not read, in part at least, and left alone.
+    pub stuck_segments: u64,
 }
 
 /// An open volume. Dropping it without [`VolumeDevice::close`] is a crash: what was flushed is there after the next
@@ -164,6 +170,9 @@ impl VolumeDevice {
             checkpoints: usages.checkpoints,
             authentication_failures: self.authentication_failures.load(Relaxed),
             sequence: usages.sequence,
+            cleaned_bytes: usages.cleaned_bytes,
+            freed_segments: usages.freed_segments,
+            stuck_segments: usages.stuck_segments,
         }
     }
 

@@ -1,14 +1,18 @@
-//! The thread that writes ahead of a flush and takes the checkpoints.
+//! The thread that writes ahead of a flush, takes the checkpoints and cleans.
 
 use std::{
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use volume::{Volume, VolumeError};
 
 use crate::{memory::mark_io_thread, segment_files::SegmentFiles};
+
+/// Bytes that the cleaner moves at once: a flush waits no longer than for one group of so many.
+const CLEAN_STEP: usize = 1 << 20;
 
 /// What the thread was asked for.
 #[derive(Debug, Default)]
@@ -90,12 +94,22 @@ impl Signal {
     }
 }
 
+/// Writes ahead and takes checkpoints; after one, cleans in small steps as long as too much space is dead.
 fn work(volume: &Volume<SegmentFiles>, write_behind: usize) -> Result<(), VolumeError> {
-    if volume.pending() > write_behind {
-        volume.commit_down_to(write_behind / 2)?;
+    let mut cleaning = false;
+    loop {
+        if volume.pending() > write_behind {
+            volume.commit_down_to(write_behind / 2)?;
+        }
+        if volume.checkpoint_is_due() {
+            volume.checkpoint()?;
+            cleaning = true;
+        }
+        let began = Instant::now();
+        if !cleaning || !volume.clean_step(CLEAN_STEP)? {
+            return Ok(());
+        }
+        // The disk and the log are free for others half of the time.
+        thread::sleep(began.elapsed());
     }
-    if volume.checkpoint_is_due() {
-        volume.checkpoint()?;
-    }
-    Ok(())
 }
