@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use volume::{Volume, VolumeError};
@@ -42,7 +42,7 @@ impl Worker {
             // What this thread writes gives memory back. The threads that serve the device warn if the kernel refuses.
             let _ = mark_io_thread();
             while heard.wait() {
-                if let Err(error) = work(&volume, write_behind) {
+                if let Err(error) = work(&volume, write_behind, &heard) {
                     // The next flush meets the same error and reports it to who waits for it.
                     tracing::warn!(%error, "could not write ahead");
                 }
@@ -92,10 +92,16 @@ impl Signal {
         asked.work = false;
         !asked.stop
     }
+
+    /// Rests for a while; false when it is time to stop.
+    fn rest(&self, time: Duration) -> bool {
+        let rested = self.changed.wait_timeout_while(self.lock(), time, |asked| !asked.stop);
+        !rested.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
 }
 
 /// Writes ahead and takes checkpoints; after one, cleans in small steps as long as too much space is dead.
-fn work(volume: &Volume<SegmentFiles>, write_behind: usize) -> Result<(), VolumeError> {
+fn work(volume: &Volume<SegmentFiles>, write_behind: usize, signal: &Signal) -> Result<(), VolumeError> {
     let mut cleaning = false;
     loop {
         if volume.pending() > write_behind {
@@ -110,6 +116,8 @@ fn work(volume: &Volume<SegmentFiles>, write_behind: usize) -> Result<(), Volume
             return Ok(());
         }
         // The disk and the log are free for others half of the time.
-        thread::sleep(began.elapsed());
+        if !signal.rest(began.elapsed()) {
+            return Ok(());
+        }
     }
 }
