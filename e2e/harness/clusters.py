@@ -65,11 +65,12 @@ class Cluster:
             return True
 
     def wait(self, status="available", seconds=90):
-        """Until cluster and instance have a status."""
+        """Until cluster and instance have a status; one that is available also answers. Right after a crash the
+        status may still be the one from before it."""
         def reached():
             cluster, instance = self.describe(), self.describe_instance()
             seen.append((cluster["Status"], instance["DBInstanceStatus"]))
-            return set(seen[-1]) == {status}
+            return set(seen[-1]) == {status} and (status != "available" or not self.refuses_connections())
         seen = []
         waiting.until(reached, _Last(self.name, status, seen), seconds, pause=0.2)
         return self
