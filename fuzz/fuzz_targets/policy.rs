@@ -36,14 +36,16 @@ fuzz_target!(|data: &[u8]| {
         resource_account: Some(ACCOUNT),
         context: &context,
     };
-    let policies =
-        Policies { identity: &identity, resource: key.as_ref(), granted: Granted::ToCaller, session: None };
+    let (resource, granted) = (key.as_ref(), Granted::ToCaller);
+    let policies = Policies { identity: &identity, resource, granted, ..Policies::default() };
     let with_grant = decide(&request, &policies);
     let without = decide(&request, &Policies { granted: Granted::No, ..policies });
     assert!(with_grant.is_allowed() || !without.is_allowed(), "a grant took something away");
     let limited = decide(&request, &Policies { session: Some(&identity), ..policies });
     assert!(with_grant.is_allowed() || !limited.is_allowed(), "a session policy gave something");
+    let bounded = decide(&request, &Policies { boundary: identity.first().map(|one| &**one), ..policies });
+    assert!(with_grant.is_allowed() || !bounded.is_allowed(), "a boundary gave something");
     let denials: Vec<_> = identity.iter().map(|document| Arc::new(document.denials())).collect();
-    let denied = Policies { identity: &denials, resource: None, granted: Granted::No, session: None };
+    let denied = Policies { identity: &denials, ..Policies::default() };
     assert!(!decide(&request, &denied).is_allowed(), "denials allowed something");
 });

@@ -1,15 +1,18 @@
-//! Headers of volumes. The digest is made to fit, so that the fields behind it are reached.
+//! Headers of volumes, and anchors. The digest is made to fit, so that the fields behind it are reached.
 #![no_main]
 
 use aws_lc_rs::digest::{SHA256, digest};
 use libfuzzer_sys::fuzz_target;
-use volume::{Header, MAX_HEADER};
+use volume::{Anchor, Header, MAX_HEADER};
 
 /// Digest and MAC at the end.
 const TRAILER: usize = 64;
 
 fuzz_target!(|data: &[u8]| {
     let _ = Header::parse(data);
+    if let Ok(anchor) = Anchor::from_bytes(data) {
+        assert_eq!(anchor.to_bytes(), data);
+    }
     if data.len() < 16 + TRAILER || data.len() > MAX_HEADER {
         return;
     }

@@ -1,17 +1,52 @@
 //! Memory for blocks: plaintext that is wiped, and aligned space for direct I/O.
 
-use std::fmt;
+use std::{
+    alloc::{self, Layout},
+    fmt,
+    mem::MaybeUninit,
+    ptr::NonNull,
+};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use crate::layout::{ALIGN, BLOCK, SECTOR};
+use crate::{
+    layout::{ALIGN, BLOCK, SECTOR},
+    segments::Segments,
+};
 
 /// All sectors of a block.
 pub(crate) const FULL: u8 = (1 << (BLOCK / SECTOR)) - 1;
 
+/// Plaintext that is wiped on drop, word by word: byte by byte, as a `Zeroizing` does it, takes as long as sealing.
+#[derive(Clone)]
+pub(crate) struct Wiped<T: AsMut<[u8]>>(pub T);
+
+impl<T: AsMut<[u8]>> std::ops::Deref for Wiped<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: AsMut<[u8]>> std::ops::DerefMut for Wiped<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: AsMut<[u8]>> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        // SAFETY: eight bytes of any value are a `u64`.
+        let (front, words, rest) = unsafe { self.0.as_mut().align_to_mut::<u64>() };
+        front.zeroize();
+        words.zeroize();
+        rest.zeroize();
+    }
+}
+
 /// The plaintext of a block, of which some sectors may not be known yet (their bytes are zero). Wiped on drop.
 pub(crate) struct Plain {
-    bytes: Zeroizing<Box<[u8]>>,
+    bytes: Wiped<Box<[u8]>>,
     /// Bit `i`: sector `i` is known.
     known: u8,
 }
@@ -19,13 +54,18 @@ pub(crate) struct Plain {
 impl Plain {
     /// A block of which nothing is known.
     pub fn unknown() -> Self {
-        Self { bytes: Zeroizing::new(vec![0; BLOCK].into_boxed_slice()), known: 0 }
+        Self { bytes: Wiped(vec![0; BLOCK].into_boxed_slice()), known: 0 }
     }
 
     /// A whole block.
     pub fn whole(bytes: &[u8]) -> Self {
         debug_assert_eq!(bytes.len(), BLOCK);
-        Self { bytes: Zeroizing::new(bytes.into()), known: FULL }
+        Self { bytes: Wiped(bytes.into()), known: FULL }
+    }
+
+    /// A block of which some sectors are known.
+    pub fn partly(bytes: &[u8], known: u8) -> Self {
+        Self { known, ..Self::whole(bytes) }
     }
 
     /// Sets whole sectors, beginning at byte `at` of the block.
@@ -89,44 +129,108 @@ impl<'a> Wanted<'a> {
     }
 }
 
-#[repr(C, align(4096))]
-#[derive(Clone)]
-struct Page([u8; ALIGN]);
+/// Bytes of a large page: of x86-64 and, mostly, of 64-bit ARM.
+pub(crate) const LARGE_PAGE: usize = 2 << 20;
 
 /// Bytes at a multiple of [`ALIGN`], as direct I/O needs them.
 pub struct AlignedBuffer {
-    pages: Vec<Page>,
+    memory: NonNull<u8>,
+    /// Of `memory`; with size 0 nothing is allocated.
+    layout: Layout,
+    /// How many bytes from the front have been set since they were allocated.
+    set: usize,
     length: usize,
 }
+
+// SAFETY: it owns its memory.
+unsafe impl Send for AlignedBuffer {}
+// SAFETY: as above; without `&mut` it is only read.
+unsafe impl Sync for AlignedBuffer {}
 
 impl AlignedBuffer {
     /// `length` zeros.
     pub fn new(length: usize) -> Self {
-        Self { pages: vec![Page([0; ALIGN]); length.div_ceil(ALIGN)], length }
+        let mut buffer = Self::empty();
+        buffer.resize(length);
+        buffer
     }
 
-    /// Grows to hold `length` bytes and shows as many; their content is unspecified.
+    const fn empty() -> Self {
+        Self { memory: NonNull::dangling(), layout: Layout::new::<()>(), set: 0, length: 0 }
+    }
+
+    /// Shows `length` bytes, in larger memory if they do not fit; their content is unspecified.
     pub fn resize(&mut self, length: usize) -> &mut [u8] {
-        if length > self.pages.len() * ALIGN {
-            self.pages.resize(length.div_ceil(ALIGN), Page([0; ALIGN]));
+        if length > self.layout.size() {
+            *self = Self::allocate(length.next_multiple_of(ALIGN), ALIGN);
+        }
+        self.show(length)
+    }
+
+    /// The same for bytes that are read into, or written from, over and over: in large pages where `segments` can have
+    /// them.
+    pub fn resize_for_transfers(&mut self, length: usize, segments: &impl Segments) -> &mut [u8] {
+        self.resize_prepared(length, |memory| segments.prepare(memory))
+    }
+
+    fn resize_prepared(&mut self, length: usize, prepare: impl FnOnce(&mut [MaybeUninit<u8>])) -> &mut [u8] {
+        if length > self.layout.size() {
+            *self = Self::allocate(length.next_multiple_of(LARGE_PAGE), LARGE_PAGE);
+            // SAFETY: this is the memory that was allocated, and nobody else has it.
+            prepare(unsafe {
+                std::slice::from_raw_parts_mut(self.memory.as_ptr().cast(), self.layout.size())
+            });
+        }
+        self.show(length)
+    }
+
+    /// Memory of at least one byte, none of which is set.
+    fn allocate(size: usize, align: usize) -> Self {
+        let layout = Layout::from_size_align(size, align).expect("far less than the address space");
+        // SAFETY: the size is not 0.
+        let memory = NonNull::new(unsafe { alloc::alloc(layout) });
+        Self {
+            memory: memory.unwrap_or_else(|| alloc::handle_alloc_error(layout)),
+            layout,
+            set: 0,
+            length: 0,
+        }
+    }
+
+    /// What was never set is set to zeros: not before it is used, for that takes time and memory.
+    fn show(&mut self, length: usize) -> &mut [u8] {
+        debug_assert!(length <= self.layout.size());
+        if length > self.set {
+            // SAFETY: both ends lie inside the memory that was allocated.
+            unsafe { self.memory.add(self.set).write_bytes(0, length - self.set) };
+            self.set = length;
         }
         self.length = length;
         self
     }
 }
 
+impl Drop for AlignedBuffer {
+    fn drop(&mut self) {
+        if self.layout.size() > 0 {
+            // SAFETY: it was allocated with this layout.
+            unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) };
+        }
+    }
+}
+
 impl std::ops::Deref for AlignedBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: the pages are contiguous, initialised bytes without padding, and hold at least `length` of them.
-        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.length) }
+        // SAFETY: so many bytes were allocated and set; without any, the pointer dangles as that of an empty slice may.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
     }
 }
 
 impl std::ops::DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above; `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
     }
 }
 
@@ -158,5 +262,33 @@ mod tests {
         let mut buffer = AlignedBuffer::new(10);
         assert_eq!((buffer.len(), buffer.as_ptr() as usize % ALIGN), (10, 0));
         assert_eq!(buffer.resize(3 * ALIGN).len(), 3 * ALIGN);
+        assert!(AlignedBuffer::new(0).is_empty());
+    }
+
+    #[test]
+    fn memory_for_transfers_is_prepared_as_whole_large_pages_once() {
+        let mut prepared = Vec::new();
+        let mut buffer = AlignedBuffer::new(0);
+        for (length, pages) in [(BLOCK, 1), (LARGE_PAGE, 1), (ALIGN, 1), (LARGE_PAGE + ALIGN, 2), (BLOCK, 2)]
+        {
+            let shown = buffer.resize_prepared(length, |memory| {
+                assert_eq!(memory.as_ptr() as usize % LARGE_PAGE, 0);
+                prepared.push(memory.len() / LARGE_PAGE);
+            });
+            assert_eq!(shown.len(), length);
+            assert_eq!(prepared.last(), Some(&pages));
+            shown.fill(7);
+        }
+        assert_eq!(prepared, [1, 2], "only when it has become too small");
+    }
+
+    #[test]
+    fn what_was_never_set_is_zeros() {
+        let mut buffer = AlignedBuffer::new(0);
+        buffer.resize_prepared(BLOCK, |_| ()).fill(7);
+        let longer = buffer.resize_prepared(2 * BLOCK, |_| ());
+        assert!(
+            longer[..BLOCK].iter().all(|byte| *byte == 7) && longer[BLOCK..].iter().all(|byte| *byte == 0)
+        );
     }
 }

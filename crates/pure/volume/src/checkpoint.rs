@@ -25,8 +25,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     VolumeError,
+    header::Header,
     keys::{Keyring, Lane},
-    layout::{ENTRY, Entry, Place, Position, Reader, TAG, Tag},
+    layout::{ENTRY, Entry, Place, Position, Reader, TAG, Tag, height},
+    tree::Root,
 };
 
 /// Bytes of a slot.
@@ -57,6 +59,15 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Whether this can be a checkpoint of a volume: it may have been lower then, never higher.
+    pub fn fits(&self, header: &Header) -> bool {
+        (1..=height(header.blocks)).contains(&self.height)
+    }
+
+    pub fn root(&self) -> Root {
+        Root { entry: self.root, height: self.height }
+    }
+
     /// Bytes that [`Checkpoint::write`] adds.
     pub fn length(&self) -> usize {
         FIXED + self.usage.len() * SEGMENT_ROW
@@ -143,10 +154,15 @@ impl Slot {
         if ring.open_body(Lane::Slot, epoch, counter, signed, &[], &tag, &mut body).is_err() {
             return Ok(None);
         }
-        let mut fields = Reader::new(&body, "checkpoint slot");
+        Self::read(&body, epoch, sequence).map(Some)
+    }
+
+    /// Reads the body of a slot.
+    pub fn read(body: &[u8], epoch: u32, sequence: u64) -> Result<Self, VolumeError> {
+        let mut fields = Reader::new(body, "checkpoint slot");
         let place = Place { segment: fields.u32()?, offset: fields.u32()? };
         let descriptor = fields.u32()?;
         fields.zeros(4)?;
-        Ok(Some(Self { epoch, sequence, place, descriptor, tag: fields.array()? }))
+        Ok(Self { epoch, sequence, place, descriptor, tag: fields.array()? })
     }
 }

@@ -1,54 +1,107 @@
 //! The cleaner: copies what is still live out of segments that are mostly dead, so that the next checkpoint can remove
-//! them (decision 0105). Blocks go through the ordinary commits, nodes are rewritten by the checkpoint; the format
-//! knows nothing of it.
+//! them (decisions 0105, 0122). Blocks are written aside and entered by the next checkpoint, which also rewrites the
+//! nodes.
 //!
 //! INVARIANT: only segments before the position of the last checkpoint are cleaned. No replay needs them, nothing is
 //! written to them, and what is live in them is reached through the tree alone.
 
-use std::{collections::VecDeque, sync::PoisonError};
-
-use zeroize::Zeroizing;
+use std::{
+    collections::VecDeque,
+    sync::{MutexGuard, PoisonError},
+};
 
 use crate::{
     VolumeError,
-    buffer::{AlignedBuffer, Plain, Wanted},
+    aside::Tail,
+    buffer::{AlignedBuffer, Wanted, Wiped},
+    error::is_shortage,
     group::{self, Group, GroupHead},
     keys::{Kind, RecordId},
     layout::{ALIGN, BLOCK, Entry, Place},
     read::read_exact,
     segments::Segments,
-    tree::parent,
     volume::Volume,
 };
 
-/// Segments that may be dead, on top of three tenths of the live data, before cleaning begins.
-const SLACK: u64 = 2;
 /// Records that a step looks at, at most: most of those of a segment may be dead.
 const MOST_RECORDS: usize = 1024;
 
+/// What the cleaner is at.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaner {
+    victim: Option<Victim>,
+    tail: Option<Tail>,
+    /// It has begun, and goes on until enough is clean: with segments up to this one, so that it comes to an end even if
+    /// copies take as much space as what they were made of.
+    run: Option<u32>,
+    /// How the last run ended that found nothing more to clean.
+    exhausted: Option<Exhausted>,
+}
+
+/// Why it is of no use to begin again: nearly nothing has changed.
+#[derive(Debug)]
+struct Exhausted {
+    /// Whether it had cleaned whatever frees space.
+    all: bool,
+    /// Blocks written since the open.
+    changed: u64,
+    /// How many segments there were that it could have cleaned.
+    movable: usize,
+}
+
 /// A segment being cleaned, and its records that were not looked at yet.
-pub(crate) struct Victim {
+#[derive(Debug)]
+struct Victim {
     segment: u32,
     records: VecDeque<(RecordId, Entry)>,
 }
 
+/// A live block that is to be moved, and its plaintext.
+type Live = (RecordId, Entry, Wiped<Vec<u8>>);
+
 impl<S: Segments> Volume<S> {
-    /// Moves up to `budget` bytes of live blocks out of a segment, if too much space is dead; says whether there may be
-    /// more to do. Segments are given back by a checkpoint, which is taken here when enough of them are empty.
+    /// Moves up to `budget` bytes of live blocks out of a segment, if too much space is dead or the segment is of an older
+    /// generation of the volume key; says whether there may be more to do. Segments are given back by a checkpoint, which
+    /// is taken here when all is clean that should be.
     ///
     /// # Errors
-    /// As [`Volume::flush`]. A segment that cannot be read is no error: it is left as it is and counted in
-    /// [`crate::Usages::stuck_segments`].
+    /// As [`Volume::checkpoint`]. What cannot be read is no error: it stays where it is, its segment is counted in
+    /// [`crate::Usages::stuck_segments`], and [`Volume::take_lost`] names it.
     pub fn clean_step(&self, budget: usize) -> Result<bool, VolumeError> {
-        let mut current = self.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clean(budget, false)
+    }
+
+    /// As [`Volume::clean_step`], but cleans whatever frees space, however little is dead: the host has none left.
+    ///
+    /// # Errors
+    /// As [`Volume::clean_step`].
+    pub fn clean_all_step(&self, budget: usize) -> Result<bool, VolumeError> {
+        self.clean(budget, true)
+    }
+
+    /// What the cleaner could not read since this was asked last, in words for people.
+    pub fn take_lost(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().lost)
+    }
+
+    fn clean(&self, budget: usize, all: bool) -> Result<bool, VolumeError> {
+        let mut cleaner = self.cleaner();
         // The tree's root stays the same meanwhile.
         let _no_checkpoint = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         self.state().check()?;
+        if self.much_waits() {
+            self.checkpoint_alone()?;
+        }
         let usable = |victim: &Victim| self.state().usage.contains_key(&victim.segment);
-        let mut victim = match current.take().filter(usable) {
+        let mut victim = match cleaner.victim.take().filter(usable) {
             Some(victim) => victim,
             None => {
-                let Some(segment) = self.choose_victim() else {
+                self.end_older_tail(&mut cleaner)?;
+                let older = self.choose_of_older_generation();
+                if older.is_none() && self.advance_renewal()? {
+                    return Ok(true);
+                }
+                let Some(segment) = older.or_else(|| self.choose_victim(&mut cleaner, all)) else {
                     let emptied = !self.state().emptied.is_empty();
                     if emptied {
                         self.checkpoint_alone()?;
@@ -61,49 +114,78 @@ impl<S: Segments> Volume<S> {
                 }
             }
         };
-        if let Err(error) = self.move_some(&mut victim, budget) {
-            return self.give_up(victim.segment, error);
-        }
-        let Victim { segment, ref records } = victim;
-        let done = records.is_empty();
-        *current = Some(victim);
-        self.flush()?;
-        if done {
-            *current = None;
-            self.state().emptied.insert(segment);
+        let live = match self.look_at_some(&mut victim, budget) {
+            Ok(live) => live,
+            Err(error) => return self.give_up(victim.segment, error),
+        };
+        self.move_blocks(&mut cleaner, &live)?;
+        if victim.records.is_empty() {
+            self.state().emptied.insert(victim.segment);
+        } else {
+            cleaner.victim = Some(victim);
         }
         Ok(true)
     }
 
+    pub(crate) fn cleaner(&self) -> MutexGuard<'_, Cleaner> {
+        self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the segment that is written aside as it is: it is about to be linked, or the attach ends.
+    pub(crate) fn end_cleaning(&self, cleaner: &mut Cleaner) {
+        self.end_aside(cleaner.tail.take());
+        self.state().tail = None;
+    }
+
+    /// A renewal of the volume key has to clean the segment that is written aside, too, if it is of an older generation.
+    fn end_older_tail(&self, cleaner: &mut Cleaner) -> Result<(), VolumeError> {
+        if let Some(tail) = &cleaner.tail
+            && self.vault.with(|ring| ring.is_older(tail.epoch))?
+        {
+            self.end_cleaning(cleaner);
+        }
+        Ok(())
+    }
+
     /// The segment whose cleaning is worth most: age × free / (1 + live fraction). `None` while little space is dead.
-    fn choose_victim(&self) -> Option<u32> {
-        let size = u64::from(self.segment_size);
-        let mut old: Vec<(u32, u64)> = {
-            let state = self.state();
-            let live = |segment: &u32| state.usage.get(segment).map_or(0, |usage| u64::from(usage.live));
-            let old = state.segments.range(..state.replay_from);
-            let movable = |segment: &&u32| !state.emptied.contains(segment) && !state.stuck.contains(segment);
-            old.filter(movable).map(|segment| (*segment, live(segment) * BLOCK as u64)).collect()
-        };
-        let is_due = |old: &[(u32, u64)]| {
-            let live: u64 = old.iter().map(|(_, live)| live).sum();
-            old.len() as u64 * size > live * 13 / 10 + SLACK * size
-        };
-        if !is_due(&old) {
+    fn choose_victim(&self, cleaner: &mut Cleaner, all: bool) -> Option<u32> {
+        let run = cleaner.run.take();
+        let mut space = self.space();
+        if !all && !space.is_due(run.is_some()) {
             return None;
         }
+        let mut movable = self.movable();
         // What a snapshot or a clone holds as well would free nothing.
-        old.retain(|(segment, _)| !self.segments.is_shared(*segment));
-        if !is_due(&old) {
+        for (_, live) in movable.extract_if(.., |(segment, _)| self.segments.is_shared(*segment)) {
+            space.leave_out(live);
+        }
+        if !all && !space.is_due(run.is_some()) {
             return None;
         }
-        let next = old.last().map_or(0, |(last, _)| *last) + 1;
+        let size = u64::from(self.segment_size);
+        let changed = self.state().changed;
+        let useless = |last: &Exhausted| {
+            let few = changed < last.changed + size / BLOCK as u64 / 8;
+            few && last.movable == movable.len() && (last.all || !all)
+        };
+        if run.is_none() && cleaner.exhausted.as_ref().is_some_and(useless) {
+            return None;
+        }
+        let newest = run.or_else(|| self.state().segments.last().copied()).unwrap_or(0);
+        let next = movable.last().map_or(0, |(last, _)| *last) + 1;
         let worth = |(segment, live): &(u32, u64)| {
             u64::from(next - segment) * size.saturating_sub(*live) / (1 + live * 1024 / size)
         };
-        // One without live records goes away by itself, and a nearly full one is not worth its copy.
-        let worthy = old.iter().filter(|(_, live)| *live > 0 && live * 5 <= size * 4);
-        worthy.max_by_key(|victim| worth(victim)).map(|(segment, _)| *segment)
+        // A nearly full one is not worth its copy.
+        let most = if all { 95 } else { 80 };
+        let worthy = movable.iter().filter(|(segment, live)| *segment <= newest && live * 100 <= size * most);
+        let chosen = worthy.max_by_key(|victim| worth(victim)).map(|(segment, _)| *segment);
+        if chosen.is_some() {
+            cleaner.run = Some(newest);
+        } else {
+            cleaner.exhausted = Some(Exhausted { all, changed, movable: movable.len() });
+        }
+        chosen
     }
 
     /// Lists the records of a segment, from the descriptors of its groups. What lies behind a descriptor that does not
@@ -121,7 +203,10 @@ impl<S: Segments> Volume<S> {
             let Some(head) = GroupHead::parse(front, offset, self.segment_size) else { break };
             let place = Place { segment, offset };
             let descriptor = buffer.resize(head.descriptor as usize);
-            read_exact(&self.segments, segment, offset, descriptor)?;
+            match read_exact(&self.segments, segment, offset, descriptor) {
+                Err(error) if error.is_loss() => break,
+                read => read?,
+            }
             let opened = self.vault.with(|ring| group::open(ring, &head, place, descriptor))?;
             let Ok((tag, Ok(body))) = opened else { break };
             records.extend(Group { head, place, tag, body }.entries());
@@ -130,8 +215,9 @@ impl<S: Segments> Volume<S> {
         Ok(records)
     }
 
-    /// Looks at the next records of a victim: live blocks are written again, live nodes marked to be.
-    fn move_some(&self, victim: &mut Victim, budget: usize) -> Result<(), VolumeError> {
+    /// Looks at the next records of a victim: live blocks are returned, live nodes marked to be written again. What
+    /// cannot be read is passed over.
+    fn look_at_some(&self, victim: &mut Victim, budget: usize) -> Result<Vec<Live>, VolumeError> {
         let most = (budget / BLOCK).max(1);
         let mut live = Vec::new();
         for _ in 0..MOST_RECORDS {
@@ -139,36 +225,77 @@ impl<S: Segments> Volume<S> {
                 break;
             }
             let Some((id, entry)) = victim.records.pop_front() else { break };
-            if self.tree_entry(&id)? != Some(entry) {
-                continue;
-            }
-            match id.kind {
-                Kind::Data => live.push((id, entry)),
-                Kind::Node => {
-                    // One that does not open would spoil the checkpoint.
-                    let root = self.state().root;
-                    self.find_node(root, id.level, id.index)?;
-                    self.state().moving.insert((id.level, id.index));
-                }
+            match self.is_live(&id, &entry) {
+                Ok(true) if id.kind == Kind::Data => live.push((id, entry, Wiped(vec![0; BLOCK]))),
+                Ok(true) => drop(self.state().moving.insert((id.level, id.index))),
+                Ok(false) => {}
+                Err(error) => self.pass_over(error)?,
             }
         }
-        let mut bytes = Zeroizing::new(vec![0; live.len() * BLOCK]);
-        let parts = live.iter().zip(bytes.chunks_exact_mut(BLOCK));
-        let mut fetches: Vec<_> =
-            parts.map(|((id, entry), out)| (*id, *entry, Wanted::new(0, out))).collect();
-        self.fetch(&mut fetches)?;
-        drop(fetches);
-        let plains: Vec<_> = bytes.chunks_exact(BLOCK).map(Plain::whole).collect();
-        let mut state = self.state();
-        state.check()?;
-        for ((id, _), plain) in live.iter().zip(plains) {
-            // Whatever the layers above the tree know is newer.
-            if state.is_changed(id.index) {
-                continue;
+        let fetched = self.fetch_live(&mut live);
+        if fetched.as_ref().is_err_and(VolumeError::is_loss) {
+            let mut whole = Vec::new();
+            for mut one in live {
+                match self.fetch_live(std::slice::from_mut(&mut one)) {
+                    Ok(()) => whole.push(one),
+                    Err(error) => self.pass_over(error)?,
+                }
             }
-            self.limit_batch(&mut state);
-            state.open.changes.set(id.index, plain);
-            state.cleaned_bytes += BLOCK as u64;
+            return Ok(whole);
+        }
+        fetched.map(|()| live)
+    }
+
+    /// Whether a record is to be moved: the tree refers to it, and nothing that it does not know yet is newer.
+    fn is_live(&self, id: &RecordId, entry: &Entry) -> Result<bool, VolumeError> {
+        if self.tree_entry(id)? != Some(*entry) {
+            return Ok(false);
+        }
+        match id.kind {
+            Kind::Data => Ok(self.state().is_settled(id.index)),
+            Kind::Node => {
+                // One that does not open cannot be written again.
+                let root = self.state().root;
+                self.find_node(root, id.level, id.index)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn fetch_live(&self, live: &mut [Live]) -> Result<(), VolumeError> {
+        let mut fetches: Vec<_> =
+            live.iter_mut().map(|(id, entry, out)| (*id, *entry, Wanted::new(0, out))).collect();
+        self.fetch(&mut fetches)
+    }
+
+    /// Notes what is lost. It stays referred to, so its segment stays.
+    fn pass_over(&self, error: VolumeError) -> Result<(), VolumeError> {
+        if !error.is_loss() {
+            return Err(error);
+        }
+        self.state().note_lost(in_words(error));
+        Ok(())
+    }
+
+    /// Copies blocks aside. The next checkpoint enters the copies.
+    fn move_blocks(&self, cleaner: &mut Cleaner, live: &[Live]) -> Result<(), VolumeError> {
+        let mut rest = live;
+        while !rest.is_empty() {
+            let fits = self.room_aside(cleaner.tail.as_ref());
+            let (now, later) = rest.split_at(rest.len().min(fits));
+            rest = later;
+            let blocks: Vec<_> =
+                now.iter().map(|(id, _, plain)| (id.kind, id.level, id.index, plain.as_slice())).collect();
+            let written = self.write_aside(&mut cleaner.tail, &blocks);
+            let mut state = self.state();
+            state.tail = cleaner.tail.as_ref().map(|tail| tail.segment);
+            let entries = written?;
+            state.check()?;
+            let tail = state.tail;
+            state.aside.extend(tail);
+            state.cleaned_bytes += (now.len() * BLOCK) as u64;
+            let moved = now.iter().zip(entries).map(|((id, old, _), new)| (id.index, (*old, new)));
+            state.moved.extend(moved);
         }
         Ok(())
     }
@@ -178,23 +305,31 @@ impl<S: Segments> Volume<S> {
         let root = self.state().root;
         let above = match id.kind {
             Kind::Data => 0,
-            Kind::Node if id.level + 1 == self.height => return Ok(root),
+            Kind::Node if id.level + 1 == root.height => return Ok(root.entry),
             Kind::Node => id.level + 1,
         };
-        match self.find_node(root, above, parent(id.index))? {
-            Some(node) => node.child(id.index),
-            None => Ok(None),
-        }
+        self.find_entry(root, above, id.index)
     }
 
-    /// Leaves a segment alone that cannot be read.
+    /// Leaves a segment alone that cannot be read, unless it is the host that has too little of something just now.
     fn give_up(&self, segment: u32, error: VolumeError) -> Result<bool, VolumeError> {
-        match error {
-            VolumeError::Damaged(_) | VolumeError::Io { .. } => {
-                self.state().stuck.insert(segment);
-                Ok(true)
-            }
-            error => Err(error),
+        match &error {
+            VolumeError::Io { source, .. } if is_shortage(source) => return Err(error),
+            VolumeError::Damaged(_) | VolumeError::Io { .. } => {}
+            _ => return Err(error),
         }
+        let mut state = self.state();
+        state.stuck.insert(segment);
+        state.note_lost(in_words(error));
+        Ok(true)
+    }
+}
+
+/// What is damaged, or what could not be done and why.
+fn in_words(error: VolumeError) -> String {
+    match error {
+        VolumeError::Damaged(what) => what,
+        VolumeError::Io { action, source } => format!("{action}: {source}"),
+        error => error.to_string(),
     }
 }

@@ -30,6 +30,12 @@ pub enum VolumeError {
     /// Bytes on the disk are not what the volume wrote: changed, swapped, old, cut short or missing.
     #[error("the volume is damaged: {0}")]
     Damaged(String),
+    /// The files are older than the anchor, or of another line than it names: an old copy of the whole volume was put
+    /// back. In perfect order otherwise.
+    #[error(
+        "the volume is an older copy: its log ends with group {found} and does not hold group {expected} of the anchor"
+    )]
+    RolledBack { expected: u64, found: u64 },
     /// A format that this version does not read.
     #[error("format version {0} of the volume is not known")]
     UnknownVersion(u32),
@@ -50,6 +56,23 @@ impl VolumeError {
         Self::Io { action: action.into(), source }
     }
 
+    /// Whether what was to be read is gone for good, as far as one can tell: not authentic, or unreadable on the medium.
+    pub(crate) fn is_loss(&self) -> bool {
+        const EIO: i32 = 5;
+        const EBADMSG: i32 = 74; // a checksum of the host's file system
+        const EUCLEAN: i32 = 117; // the host's file system is damaged
+        match self {
+            Self::Damaged(_) => true,
+            Self::Io { source, .. } => matches!(source.raw_os_error(), Some(EIO | EBADMSG | EUCLEAN)),
+            _ => false,
+        }
+    }
+
+    /// Whether the host has no space left.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+
     /// What a block device answers: `ENOSPC` when the host is full, `EINVAL` for a request that it cannot take, else
     /// `EIO`.
     pub fn errno(&self) -> io::Error {
@@ -57,9 +80,22 @@ impl VolumeError {
         const EINVAL: i32 = 22;
         const ENOSPC: i32 = 28;
         io::Error::from_raw_os_error(match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ENOSPC,
+            error if error.is_full() => ENOSPC,
             Self::Invalid(_) => EINVAL,
             _ => EIO,
         })
     }
+}
+
+/// Whether an operation of the host failed for want of space, on the disk or in a quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether an operation of the host failed before it did anything, for want of memory or file descriptors.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE))
 }

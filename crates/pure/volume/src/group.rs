@@ -34,6 +34,7 @@ use crate::{
     checkpoint::Checkpoint,
     keys::{Keyring, Kind, Lane, NotAuthentic, RecordId},
     layout::{ALIGN, BLOCK, Entry, Place, Reader, TAG, Tag, align_up},
+    log::Block,
 };
 
 const MAGIC: &[u8; 8] = b"SRGROUP1";
@@ -43,6 +44,10 @@ const SIGNED: usize = HEAD - TAG;
 const BODY: usize = 32;
 const RECORD: usize = 32;
 const HOLE: usize = 16;
+/// A descriptor is far shorter: the longest one, of a checkpoint, has 12 bytes for each segment. More is not read.
+const MAX_DESCRIPTOR: usize = 16 << 20;
+/// The same for a group of blocks, which has no checkpoint: beside its records it has room for holes.
+const MAX_BESIDE_RECORDS: usize = 1 << 20;
 
 /// The part of a descriptor that is not sealed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,8 +91,13 @@ impl GroupHead {
             blocks: fields.u32().ok()?,
         };
         fields.zeros(16).ok()?;
+        let most = match head.blocks as usize {
+            0 => MAX_DESCRIPTOR,
+            blocks => blocks.saturating_mul(RECORD) + MAX_BESIDE_RECORDS,
+        };
         let possible = head.descriptor > 0
             && (head.descriptor as usize).is_multiple_of(ALIGN)
+            && head.descriptor as usize <= most
             && u64::from(offset) + head.length() <= u64::from(segment_size);
         possible.then_some(head)
     }
@@ -113,7 +123,7 @@ pub(crate) struct GroupBody {
 }
 
 impl GroupBody {
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BODY + self.records.len() * RECORD + self.holes.len() * HOLE);
         bytes.extend_from_slice(&self.chain);
         bytes.extend_from_slice(&(self.records.len() as u32).to_le_bytes());
@@ -135,7 +145,7 @@ impl GroupBody {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, VolumeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, VolumeError> {
         let mut fields = Reader::new(bytes, "descriptor");
         let chain = fields.array()?;
         let (records, holes, checkpoint) = (fields.u32()?, fields.u32()?, fields.u8()?);
@@ -187,6 +197,31 @@ pub(crate) fn seal(
     tag
 }
 
+/// Seals a group of blocks alone into `bytes`, which have its length. The counter of the head follows those of the blocks.
+pub(crate) fn seal_blocks(
+    ring: &Keyring,
+    head: &GroupHead,
+    place: Place,
+    chain: Tag,
+    blocks: &[Block<'_>],
+    bytes: &mut [u8],
+) -> (Tag, Vec<Entry>) {
+    let (descriptor, space) = bytes.split_at_mut(head.descriptor as usize);
+    let mut body = GroupBody { chain, records: Vec::with_capacity(blocks.len()), ..GroupBody::default() };
+    let mut entries = Vec::with_capacity(blocks.len());
+    let first = head.counter - blocks.len() as u32;
+    let offsets = (place.offset + head.descriptor..).step_by(BLOCK);
+    for (((kind, level, index, plain), sealed), (counter, offset)) in
+        blocks.iter().copied().zip(space.chunks_exact_mut(BLOCK)).zip((first..).zip(offsets))
+    {
+        let id = RecordId { kind, level, index, epoch: head.epoch, counter };
+        let tag = ring.seal_record(&id, plain, sealed);
+        body.records.push(Record { kind, level, index, counter, tag });
+        entries.push(Entry { place: Place { offset, ..place }, epoch: head.epoch, counter, tag });
+    }
+    (seal(ring, head, place, &body, descriptor), entries)
+}
+
 /// Opens a descriptor, in place. Inner error: authentic, but nothing that this version writes.
 pub(crate) fn open(
     ring: &Keyring,
@@ -215,6 +250,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Of a group aside: the last group of the log before it was written.
+    pub fn copied_after(&self) -> Option<u64> {
+        let (first, _) = self.body.chain.split_first_chunk().expect("a tag is longer");
+        (self.head.sequence == 0).then(|| u64::from_le_bytes(*first))
+    }
+
     /// Its records, each with what is needed to read its block.
     pub fn entries(&self) -> impl Iterator<Item = (RecordId, Entry)> + '_ {
         let first = self.place.offset + self.head.descriptor;

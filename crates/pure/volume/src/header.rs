@@ -35,6 +35,8 @@ const MAC: usize = 32;
 /// A header is far smaller; more is not read.
 pub const MAX_HEADER: usize = 16 << 20;
 const MAX_WRAPPED: usize = 64 << 10;
+/// Renewals that may be under way at once.
+const MAX_GENERATIONS: usize = 256;
 const MAX_ID: usize = 255;
 /// Smaller ones make no sense, except in tests.
 const SEGMENT_SIZES: std::ops::RangeInclusive<u32> = 64 << 10..=1 << 30;
@@ -47,6 +49,30 @@ pub struct Generation {
     /// Tells a wrong key from damage without showing anything of the key.
     pub commitment: [u8; 32],
     pub wrapped_key: Vec<u8>,
+}
+
+impl Generation {
+    /// # Errors
+    /// [`VolumeError::Invalid`] for a wrapped key outside its range.
+    pub(crate) fn new(
+        generation: u32,
+        key: &VolumeKey,
+        wrapped_key: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Self, VolumeError> {
+        if wrapped_key.len() > MAX_WRAPPED {
+            return Err(VolumeError::Invalid("the wrapped key is longer than 64 KiB"));
+        }
+        let mut salt = [0; SALT];
+        entropy.fill(&mut salt);
+        let commitment = keys::commitment(key, &salt);
+        Ok(Self { generation, salt, commitment, wrapped_key: wrapped_key.to_vec() })
+    }
+
+    /// Whether this is the generation of a key.
+    pub fn is_of(&self, key: &VolumeKey) -> bool {
+        keys::equal(&keys::commitment(key, &self.salt), &self.commitment)
+    }
 }
 
 /// A time in which one process wrote: its keys, and where its log begins. Its segments are its own.
@@ -85,10 +111,7 @@ impl Header {
         segment_size: u32,
         entropy: &dyn Entropy,
     ) -> Result<Self, VolumeError> {
-        let blocks = size / BLOCK as u64;
-        if !size.is_multiple_of(BLOCK as u64) || !(1..=MAX_BLOCKS).contains(&blocks) {
-            return Err(VolumeError::Invalid("the size is not a multiple of 8 KiB up to 32 TiB"));
-        }
+        let blocks = blocks(size)?;
         let mut header = Self {
             volume: String::new(),
             blocks,
@@ -100,35 +123,38 @@ impl Header {
         if !segment_size_is_valid(segment_size) {
             return Err(VolumeError::Invalid("the size of a segment is not a power of two in its range"));
         }
-        header.rename(id, key, wrapped_key, entropy)?;
+        header.rename(id)?;
+        header.begin_generation(key, wrapped_key, entropy)?;
         Ok(header)
     }
 
-    /// Makes this the header of a clone: another id, the same key, wrapped for the clone.
+    /// Gives the volume another id.
     ///
     /// # Errors
-    /// [`VolumeError::Invalid`] for an id or a wrapped key outside its range.
-    pub fn rename(
-        &mut self,
-        id: &str,
-        key: &VolumeKey,
-        wrapped_key: &[u8],
-        entropy: &dyn Entropy,
-    ) -> Result<(), VolumeError> {
+    /// [`VolumeError::Invalid`] for one that no volume can have.
+    pub(crate) fn rename(&mut self, id: &str) -> Result<(), VolumeError> {
         if !id_is_valid(id.as_bytes()) {
             return Err(VolumeError::Invalid("the volume id is not 1 to 255 visible ASCII characters"));
         }
-        if wrapped_key.len() > MAX_WRAPPED {
-            return Err(VolumeError::Invalid("the wrapped key is longer than 64 KiB"));
-        }
-        let generation = self.generations.last().map_or(1, |last| last.generation);
-        let mut salt = [0; SALT];
-        entropy.fill(&mut salt);
-        let commitment = keys::commitment(key, &salt);
-        self.generations.pop();
-        self.generations.push(Generation { generation, salt, commitment, wrapped_key: wrapped_key.to_vec() });
         self.volume = id.into();
         Ok(())
+    }
+
+    /// Adds a generation, and says its number.
+    ///
+    /// # Errors
+    /// [`VolumeError::Invalid`] for a wrapped key outside its range, or too many generations.
+    pub(crate) fn begin_generation(
+        &mut self,
+        key: &VolumeKey,
+        wrapped_key: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<u32, VolumeError> {
+        let generation = self.generations.last().map_or(Some(1), |last| last.generation.checked_add(1));
+        let generation = generation.filter(|_| self.generations.len() < MAX_GENERATIONS);
+        let generation = generation.ok_or(VolumeError::Invalid("too many renewals are not finished"))?;
+        self.generations.push(Generation::new(generation, key, wrapped_key, entropy)?);
+        Ok(generation)
     }
 
     /// The bytes of the header, authenticated under the key of the last generation.
@@ -210,7 +236,7 @@ impl Header {
             && block as usize == BLOCK
             && (1..=MAX_BLOCKS).contains(&blocks)
             && segment_size_is_valid(segment_size)
-            && !header.generations.is_empty()
+            && (1..=MAX_GENERATIONS).contains(&header.generations.len())
             && header.generations.is_sorted_by(|a, b| a.generation < b.generation)
             && header.epochs.is_sorted_by(|a, b| {
                 a.start.epoch < b.start.epoch
@@ -223,7 +249,7 @@ impl Header {
     /// Checks the key and, with it, every byte of the header.
     pub(crate) fn verify(&self, key: &VolumeKey, bytes: &[u8]) -> Result<(), VolumeError> {
         let last = self.last_generation();
-        if !keys::equal(&keys::commitment(key, &last.salt), &last.commitment) {
+        if !last.is_of(key) {
             return Err(VolumeError::WrongKey);
         }
         let (signed, mac) = bytes.split_at(bytes.len() - MAC);
@@ -251,6 +277,15 @@ impl Header {
     pub(crate) fn genesis(&self) -> Position {
         Position { epoch: 0, place: Place { segment: 0, offset: 0 }, sequence: 0, chain: [0; TAG] }
     }
+}
+
+/// Blocks of a volume of `size` bytes.
+pub(crate) fn blocks(size: u64) -> Result<u64, VolumeError> {
+    let blocks = size / BLOCK as u64;
+    if !size.is_multiple_of(BLOCK as u64) || !(1..=MAX_BLOCKS).contains(&blocks) {
+        return Err(VolumeError::Invalid("the size is not a multiple of 8 KiB up to 32 TiB"));
+    }
+    Ok(blocks)
 }
 
 fn segment_size_is_valid(size: u32) -> bool {

@@ -19,7 +19,7 @@ use aws_lc_rs::{
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
-    VolumeError, VolumeKey,
+    Keys, VolumeError, VolumeKey,
     header::{Epoch, Header},
     layout::{BLOCK, TAG, Tag},
 };
@@ -63,7 +63,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RecordId {
     pub kind: Kind,
-    /// Level of a node, 0 for a leaf; 0 for data.
+    /// Level of a node, 0 for a leaf; of data, the sectors that were lost (bit i: sector i), 0 for a whole block.
     pub level: u8,
     /// Index of the block, or of the node within its level.
     pub index: u64,
@@ -105,35 +105,57 @@ struct EpochKey {
 
 /// The keys of a volume in memory.
 pub(crate) struct Keyring {
-    volume_key: VolumeKey,
+    /// By generation.
+    volume_keys: BTreeMap<u32, VolumeKey>,
     epochs: BTreeMap<u32, EpochKey>,
 }
 
 impl Keyring {
-    /// Derives the keys of all epochs.
-    pub fn new(volume_key: VolumeKey, header: &Header) -> Result<Self, VolumeError> {
-        let mut ring = Self { volume_key, epochs: BTreeMap::new() };
-        let generation = header.last_generation().generation;
-        for row in &header.epochs {
-            if row.generation != generation {
-                return Err(VolumeError::Damaged(format!("no key of generation {}", row.generation)));
+    /// Tells by the commitments which key is of which generation, and derives the keys of all epochs. An epoch whose
+    /// generation the header no longer has is there for an anchor alone: nothing is sealed under it any more.
+    ///
+    /// # Errors
+    /// [`VolumeError::WrongKey`] if the key of a generation is missing.
+    pub fn new(keys: Keys, header: &Header) -> Result<Self, VolumeError> {
+        let mut ring = Self { volume_keys: BTreeMap::new(), epochs: BTreeMap::new() };
+        for key in keys.0 {
+            if let Some(row) = header.generations.iter().find(|row| row.is_of(&key)) {
+                ring.volume_keys.insert(row.generation, key);
             }
+        }
+        if header.generations.iter().any(|row| !ring.volume_keys.contains_key(&row.generation)) {
+            return Err(VolumeError::WrongKey);
+        }
+        for row in &header.epochs {
             ring.add(row.clone());
         }
         Ok(ring)
     }
 
-    /// Derives the key of an epoch.
+    /// Derives the key of an epoch, if that of its generation is known.
     pub fn add(&mut self, row: Epoch) {
+        let Some(volume_key) = self.volume_keys.get(&row.generation) else { return };
         let number = row.start.epoch;
         let info = [PURPOSE, b"epoch ", &number.to_le_bytes(), row.volume.as_bytes()];
-        let bytes = derive(&self.volume_key, &row.salt, &info);
+        let bytes = derive(volume_key, &row.salt, &info);
         let key = UnboundKey::new(&AES_256_GCM, &*bytes).expect("a key of AES-256 has 32 bytes");
         self.epochs.insert(number, EpochKey { row, key: LessSafeKey::new(key) });
     }
 
-    pub fn volume_key(&self) -> &VolumeKey {
-        &self.volume_key
+    /// How many generations have a key here.
+    pub fn generations(&self) -> usize {
+        self.volume_keys.len()
+    }
+
+    /// Whether an epoch is of an older generation than the newest epoch.
+    pub fn is_older(&self, epoch: u32) -> bool {
+        let newest = self.epochs.last_key_value().map(|(_, newest)| newest.row.generation);
+        self.epochs.get(&epoch).map(|epoch| epoch.row.generation) < newest
+    }
+
+    /// The key that a header is authenticated under.
+    pub fn header_key(&self, header: &Header) -> Result<&VolumeKey, VolumeError> {
+        self.volume_keys.get(&header.last_generation().generation).ok_or(VolumeError::WrongKey)
     }
 
     /// Seals a block out of place, so that its plaintext never stands in a buffer of the disk.
@@ -227,6 +249,21 @@ impl Vault {
         let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
         ring.as_mut().ok_or(VolumeError::Locked)?.add(row);
         Ok(())
+    }
+
+    /// Takes the key of one more generation.
+    pub fn add_key(&self, generation: u32, key: VolumeKey) -> Result<(), VolumeError> {
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ring.as_mut().ok_or(VolumeError::Locked)?.volume_keys.insert(generation, key);
+        Ok(())
+    }
+
+    /// Wipes the keys of the generations that are not to be kept.
+    pub fn keep_generations(&self, keep: impl Fn(u32) -> bool) {
+        if let Some(ring) = &mut *self.0.write().unwrap_or_else(PoisonError::into_inner) {
+            ring.volume_keys.retain(|generation, _| keep(*generation));
+            ring.epochs.retain(|_, epoch| keep(epoch.row.generation));
+        }
     }
 
     /// Wipes the keys.

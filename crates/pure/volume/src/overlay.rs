@@ -56,8 +56,7 @@ impl<T> Overlay<T> {
         if range.is_empty() {
             return;
         }
-        let mut inside = self.points.split_off(&range.start);
-        self.points.append(&mut inside.split_off(&range.end));
+        self.points.extract_if(range.clone(), |_, _| true).for_each(drop);
         let (mut start, mut end) = (range.start, range.end);
         // Every hole that touches the range melts into it.
         while let Some((&from, &to)) = self.holes.range(..=end).next_back()

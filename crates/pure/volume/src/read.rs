@@ -1,22 +1,36 @@
 //! Reading: the newest layer that knows a block has it; sealed records are read and opened outside all locks.
 
-use std::sync::Arc;
-
-use zeroize::Zeroizing;
+use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     VolumeError,
-    buffer::{AlignedBuffer, FULL, Wanted},
-    keys::{Kind, RecordId},
+    buffer::{AlignedBuffer, FULL, Wanted, Wiped},
+    keys::{Kind, RecordId, Vault},
     layout::{BLOCK, Entry, FANOUT},
     segments::Segments,
     state::{Below, Status, data},
-    tree::{Node, parent},
+    tree::{Child, Node, NodeCache, Root, parent},
     volume::Volume,
 };
 
 /// Tries of a read that may have lost its segment to a checkpoint meanwhile.
 const TRIES: usize = 16;
+/// Nodes on the way to a block, at most: one a level, and those that could not be read when they were written again.
+const MOST_NODES: usize = 64;
+
+/// A node that the tree refers to and that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub level: u8,
+    pub entry: Entry,
+    pub error: VolumeError,
+}
+
+impl From<Unreadable> for VolumeError {
+    fn from(node: Unreadable) -> Self {
+        node.error
+    }
+}
 
 impl<S: Segments> Volume<S> {
     /// Reads; offset and length are multiples of [`crate::SECTOR`].
@@ -76,77 +90,174 @@ impl<S: Segments> Volume<S> {
             Below::Complete => Ok(None),
             Below::Record(id, entry) => Ok(Some((id, entry))),
             Below::Tree(root) => {
-                let Some(leaf) = self.find_node(root, 0, parent(index))? else { return Ok(None) };
-                Ok(leaf.child(index)?.map(|entry| (data(index, &entry), entry)))
+                let entry = self.find_entry(root, 0, index)?;
+                Ok(entry.map(|entry| (data(index, &entry), entry)))
             }
         }
     }
 
-    /// Reads and opens records; those that lie side by side are read at once.
+    /// As [`Records::fetch`].
     pub(crate) fn fetch(&self, fetches: &mut [(RecordId, Entry, Wanted<'_>)]) -> Result<(), VolumeError> {
+        self.records().fetch(fetches)
+    }
+
+    /// As [`Records::find_node`].
+    pub(crate) fn find_node(
+        &self,
+        root: Root,
+        level: u8,
+        index: u64,
+    ) -> Result<Option<Arc<Node>>, Unreadable> {
+        self.records().find_node(root, level, index)
+    }
+
+    /// As [`Records::find_entry`].
+    pub(crate) fn find_entry(&self, root: Root, level: u8, index: u64) -> Result<Option<Entry>, VolumeError> {
+        self.records().find_entry(root, level, index)
+    }
+
+    pub(crate) fn records(&self) -> Records<'_, S> {
+        Records { segments: &self.segments, vault: &self.vault, nodes: &self.nodes }
+    }
+}
+
+/// Sealed records, and the tree that leads to them: how an open volume and one that is only read get at a block.
+pub(crate) struct Records<'a, S> {
+    pub segments: &'a S,
+    pub vault: &'a Vault,
+    pub nodes: &'a NodeCache,
+}
+
+thread_local! {
+    /// What a thread reads sealed records into, as long as its longest read was: new memory for each read takes as long as
+    /// the copy.
+    static SEALED: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::new(0));
+}
+
+impl<S: Segments> Records<'_, S> {
+    /// Reads and opens records; those that lie side by side are read at once. What is known of a record of which a part
+    /// was lost is read, and the rest an error.
+    pub fn fetch(&self, fetches: &mut [(RecordId, Entry, Wanted<'_>)]) -> Result<(), VolumeError> {
+        SEALED.with_borrow_mut(|sealed| self.fetch_through(sealed, fetches))
+    }
+
+    fn fetch_through(
+        &self,
+        sealed: &mut AlignedBuffer,
+        fetches: &mut [(RecordId, Entry, Wanted<'_>)],
+    ) -> Result<(), VolumeError> {
         let adjacent = |a: &(RecordId, Entry, _), b: &(RecordId, Entry, _)| {
             let (a, b) = (a.1.place, b.1.place);
             a.segment == b.segment && a.offset.checked_add(BLOCK as u32) == Some(b.offset)
         };
-        let mut sealed = AlignedBuffer::new(0);
-        let mut scratch = Zeroizing::new([0; BLOCK]);
+        let mut scratch = Wiped([0; BLOCK]);
         for run in fetches.chunk_by_mut(adjacent) {
             let Some((_, first, _)) = run.first() else { continue };
-            let sealed = sealed.resize(run.len() * BLOCK);
-            read_exact(&self.segments, first.place.segment, first.place.offset, sealed)?;
+            let sealed = sealed.resize_for_transfers(run.len() * BLOCK, self.segments);
+            read_exact(self.segments, first.place.segment, first.place.offset, sealed)?;
             for ((id, entry, wanted), sealed) in run.iter_mut().zip(sealed.chunks_exact(BLOCK)) {
                 if wanted.out.len() == BLOCK && wanted.missing == FULL {
-                    self.open_record(id, entry, sealed, wanted.out)?;
+                    wanted.missing &= !self.open_record(id, entry, sealed, wanted.out)?;
                 } else {
-                    self.open_record(id, entry, sealed, &mut *scratch)?;
-                    wanted.fill(FULL, &*scratch);
+                    let known = self.open_record(id, entry, sealed, &mut *scratch)?;
+                    wanted.fill(known, &*scratch);
+                }
+                if wanted.missing != 0 {
+                    return Err(VolumeError::Damaged(format!(
+                        "a part of block {} was lost before",
+                        id.index
+                    )));
                 }
             }
         }
         Ok(())
     }
 
-    fn open_record(
+    /// Opens a record, and says which sectors it knows: all of them, unless the rest of a block that was written in
+    /// part could not be read (`docs/volume-format.md`, "Lost parts").
+    pub fn open_record(
         &self,
         id: &RecordId,
         entry: &Entry,
         sealed: &[u8],
         plain: &mut [u8],
-    ) -> Result<(), VolumeError> {
-        let opened = self.vault.with(|ring| ring.open_record(id, &entry.tag, sealed, plain))?;
-        opened.map_err(|_| not_authentic(id, entry))
+    ) -> Result<u8, VolumeError> {
+        let mut open = |level| {
+            let id = RecordId { level, ..*id };
+            let opened = self.vault.with(|ring| ring.open_record(&id, &entry.tag, sealed, plain))?;
+            Ok::<_, VolumeError>(opened.is_ok())
+        };
+        match id.kind {
+            Kind::Node if open(id.level)? => return Ok(FULL),
+            Kind::Node => {}
+            Kind::Data => {
+                for lost in 0..FULL {
+                    if open(lost)? {
+                        return Ok(FULL & !lost);
+                    }
+                }
+            }
+        }
+        Err(not_authentic(id, entry))
     }
 
     /// The node of a level, if the tree under `root` has it.
-    pub(crate) fn find_node(
-        &self,
-        root: Option<Entry>,
-        level: u8,
-        index: u64,
-    ) -> Result<Option<Arc<Node>>, VolumeError> {
-        let mut above = self.height - 1;
-        let Some(mut entry) = root else { return Ok(None) };
-        loop {
-            let span = (FANOUT as u64).pow(u32::from(above - level));
-            let node = self.load_node(above, index / span, &entry)?;
-            if above == level {
-                return Ok(Some(node));
-            }
-            above -= 1;
-            match node.child(index / (span / FANOUT as u64))? {
-                Some(child) => entry = child,
-                None => return Ok(None),
-            }
+    pub fn find_node(&self, root: Root, level: u8, index: u64) -> Result<Option<Arc<Node>>, Unreadable> {
+        let above = level + 1;
+        let entry = if above == root.height { root.entry } else { self.walk(root, above, index)? };
+        let load =
+            |entry| self.load_node(level, index, &entry).map_err(|error| Unreadable { level, entry, error });
+        entry.filter(|_| root.reaches(level, index)).map(load).transpose()
+    }
+
+    /// What the tree under `root` says of a child of a node of `level`.
+    pub fn find_entry(&self, root: Root, level: u8, index: u64) -> Result<Option<Entry>, VolumeError> {
+        Ok(self.walk(root, level, index)?)
+    }
+
+    /// What a node of `level` says of a child; where it leaves that to an older node, what that one says.
+    pub fn child(&self, node: &Node, level: u8, index: u64) -> Result<Option<Entry>, VolumeError> {
+        match node.child(index)? {
+            Child::Hole => Ok(None),
+            Child::At(entry) => Ok(Some(entry)),
+            Child::Deferred(at, entry) => Ok(self.walk_from(at.max(level), entry, level, index)?),
         }
     }
 
+    fn walk(&self, root: Root, level: u8, index: u64) -> Result<Option<Entry>, Unreadable> {
+        let entry = root.entry.filter(|_| root.reaches(level, parent(index)));
+        entry.map_or(Ok(None), |entry| self.walk_from(root.height - 1, entry, level, index))
+    }
+
+    /// Goes down to a child of a node of `level`, from a node at or above it.
+    fn walk_from(
+        &self,
+        mut above: u8,
+        mut entry: Entry,
+        level: u8,
+        index: u64,
+    ) -> Result<Option<Entry>, Unreadable> {
+        for _ in 0..MOST_NODES {
+            let index = index / (FANOUT as u64).pow(u32::from(above - level));
+            let child = self.load_node(above, parent(index), &entry).and_then(|node| node.child(index));
+            match child.map_err(|error| Unreadable { level: above, entry, error })? {
+                Child::Hole => return Ok(None),
+                Child::At(child) if above == level => return Ok(Some(child)),
+                Child::At(child) => (above, entry) = (above - 1, child),
+                // It could not be read when the node that says so was written; perhaps it can be now.
+                Child::Deferred(at, node) => (above, entry) = (at.max(above), node),
+            }
+        }
+        Err(Unreadable { level: above, entry, error: VolumeError::Damaged("malformed tree".into()) })
+    }
+
     /// A node, from the cache or from the disk.
-    fn load_node(&self, level: u8, index: u64, entry: &Entry) -> Result<Arc<Node>, VolumeError> {
+    pub fn load_node(&self, level: u8, index: u64, entry: &Entry) -> Result<Arc<Node>, VolumeError> {
         if let Some(node) = self.nodes.find(entry.place) {
             return Ok(node);
         }
         let mut sealed = AlignedBuffer::new(BLOCK);
-        read_exact(&self.segments, entry.place.segment, entry.place.offset, &mut sealed)?;
+        read_exact(self.segments, entry.place.segment, entry.place.offset, &mut sealed)?;
         let mut node = Node::empty();
         let id = RecordId { kind: Kind::Node, level, index, epoch: entry.epoch, counter: entry.counter };
         self.open_record(&id, entry, &sealed, node.bytes_mut())?;
@@ -184,7 +295,8 @@ fn not_authentic(id: &RecordId, entry: &Entry) -> VolumeError {
     ))
 }
 
-fn split_mut(offset: u64, bytes: &mut [u8]) -> impl Iterator<Item = (u64, usize, &mut [u8])> {
+/// Cuts a range at the borders of blocks: index, offset in the block, bytes.
+pub(crate) fn split_mut(offset: u64, bytes: &mut [u8]) -> impl Iterator<Item = (u64, usize, &mut [u8])> {
     let mut offset = offset;
     let mut rest = bytes;
     std::iter::from_fn(move || {

@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    VolumeError,
+    Anchor, VolumeError,
     buffer::AlignedBuffer,
     checkpoint::{Checkpoint, SLOT, Slot},
     group::{self, Group, GroupHead, HEAD},
     header::Header,
-    keys::{Keyring, Kind},
-    layout::{ALIGN, BLOCK, Entry, MAX_SEGMENT, Place, Position, height},
+    keys::{Kind, Vault},
+    layout::{ALIGN, BLOCK, Entry, MAX_SEGMENT, Place, Position, Tag, height},
     overlay::Overlay,
     read::read_exact,
     segments::Segments,
@@ -34,15 +34,29 @@ pub(crate) struct Recovered {
     /// The epoch of that slot; 0 if there is none.
     slot_epoch: u32,
     pub segments: BTreeSet<u32>,
+    /// The tag of the anchored group, if the replay met it.
+    pub watched: Option<Tag>,
 }
 
 impl Recovered {
-    /// Drops the epochs that no record, group or slot is of.
-    pub fn forget_epochs(&self, header: &mut Header) {
-        let replayed = self.checkpoint.from.epoch;
+    /// Drops the epochs that no record, group, slot or anchor is of; the last one stays, so that its number is not used
+    /// again.
+    pub fn forget_epochs(&self, header: &mut Header, anchor: Option<&Anchor>) {
+        let (replayed, last) = (self.checkpoint.from.epoch, header.last_epoch());
         let used: BTreeSet<u32> = self.checkpoint.usage.values().map(|usage| usage.epoch).collect();
-        let needed = |epoch: u32| epoch >= replayed || epoch == self.slot_epoch || used.contains(&epoch);
-        header.epochs.retain(|row| needed(row.start.epoch));
+        // In an epoch that ended where it began, no group became part of the log.
+        let ends: Vec<u64> = header.epochs.iter().skip(1).map(|row| row.start.sequence).collect();
+        let mut ends = ends.into_iter().chain([self.position.sequence]);
+        header.epochs.retain(|row| {
+            let epoch = row.start.epoch;
+            let written = ends.next().is_some_and(|end| end > row.start.sequence);
+            (epoch >= replayed && written)
+                || epoch == replayed
+                || epoch == last
+                || epoch == self.slot_epoch
+                || used.contains(&epoch)
+                || anchor.is_some_and(|anchor| anchor.epoch == epoch)
+        });
     }
 }
 
@@ -53,11 +67,11 @@ impl Recovered {
 pub(crate) fn recover(
     segments: &impl Segments,
     header: &Header,
-    ring: &Keyring,
+    vault: &Vault,
+    anchor: Option<&Anchor>,
 ) -> Result<Recovered, VolumeError> {
     let listed = segments.list().map_err(|e| VolumeError::io("list the segments", e))?;
-    let segment_size = header.segment_size;
-    let mut reader = Replay { segments, header, ring, segment_size, window: Window::default() };
+    let mut reader = Replay::new(segments, header, vault);
     let listed: BTreeSet<u32> = listed.into_iter().collect();
     if let Some(last) = listed.last().filter(|last| **last > MAX_SEGMENT) {
         return Err(VolumeError::Damaged(format!("there is a segment {last}")));
@@ -79,21 +93,30 @@ pub(crate) fn recover(
         slot: newest.map_or(0, |(number, _)| number),
         slot_epoch: newest.map_or(0, |(_, slot)| slot.epoch),
         segments: listed,
+        watched: None,
     };
     let durable = newest.map_or(0, |(_, slot)| slot.sequence);
-    reader.follow(&mut recovered, durable)?;
+    reader.follow(&mut recovered, durable, anchor.map(|anchor| anchor.sequence))?;
+    if let Some(anchor) = anchor {
+        anchor.check(header, &recovered)?;
+    }
     Ok(recovered)
 }
 
-struct Replay<'a, S> {
+/// Reads the groups of a log.
+pub(crate) struct Replay<'a, S> {
     segments: &'a S,
     header: &'a Header,
-    ring: &'a Keyring,
+    vault: &'a Vault,
     segment_size: u32,
     window: Window,
 }
 
-impl<S: Segments> Replay<'_, S> {
+impl<'a, S: Segments> Replay<'a, S> {
+    pub fn new(segments: &'a S, header: &'a Header, vault: &'a Vault) -> Self {
+        Self { segments, header, vault, segment_size: header.segment_size, window: Window::default() }
+    }
+
     fn newest_slot(&self) -> Result<Option<(usize, Slot)>, VolumeError> {
         let bytes = match self.segments.read_checkpoint() {
             Ok(bytes) => bytes,
@@ -102,7 +125,8 @@ impl<S: Segments> Replay<'_, S> {
         };
         let mut newest: Option<(usize, Slot)> = None;
         for (number, bytes) in bytes.chunks(SLOT).take(2).enumerate() {
-            if let Some(slot) = Slot::open(self.ring, self.header.last_epoch(), bytes)?
+            let opened = self.vault.with(|ring| Slot::open(ring, self.header.last_epoch(), bytes))?;
+            if let Some(slot) = opened?
                 && newest.is_none_or(|(_, other)| slot.sequence > other.sequence)
             {
                 newest = Some((number, slot));
@@ -118,7 +142,7 @@ impl<S: Segments> Replay<'_, S> {
                 && group.tag == slot.tag
         });
         let checkpoint = group.and_then(|group| group.body.checkpoint);
-        let fits = checkpoint.filter(|checkpoint| checkpoint.height == height(self.header.blocks));
+        let fits = checkpoint.filter(|checkpoint| checkpoint.fits(self.header));
         fits.ok_or_else(|| VolumeError::Damaged("the group of the checkpoint is not authentic".into()))
     }
 
@@ -137,11 +161,19 @@ impl<S: Segments> Replay<'_, S> {
     }
 
     /// Replays the log from the checkpoint to its end.
-    fn follow(&mut self, recovered: &mut Recovered, durable: u64) -> Result<(), VolumeError> {
+    fn follow(
+        &mut self,
+        recovered: &mut Recovered,
+        durable: u64,
+        watched: Option<u64>,
+    ) -> Result<(), VolumeError> {
         // The group that was read last, and the position before it: entered once it is known to be whole.
         let mut last: Option<(Position, Group)> = None;
         let mut position = recovered.position;
         loop {
+            if watched == Some(position.sequence) {
+                recovered.watched = Some(position.chain);
+            }
             let next = self.header.epoch_after(position.epoch);
             if let Some(row) = next.filter(|row| row.start.sequence <= position.sequence) {
                 check_link(&position, &row.start)?;
@@ -187,17 +219,45 @@ impl<S: Segments> Replay<'_, S> {
         self.look_behind(&position, torn, &recovered.segments)
     }
 
+    /// Follows the log from the newest checkpoint to its end, which is known.
+    pub fn reach(&mut self, end: &Position) -> Result<(), VolumeError> {
+        let mut position = match self.newest_slot()? {
+            Some((_, slot)) => self.checkpoint(&slot)?.from,
+            None => self.genesis()?.from,
+        };
+        loop {
+            let next = self.header.epoch_after(position.epoch);
+            if let Some(row) = next.filter(|row| row.start.sequence <= position.sequence) {
+                check_link(&position, &row.start)?;
+                position = row.start;
+            } else if position.sequence >= end.sequence {
+                return check_link(&position, end);
+            } else {
+                let group = self.next_group(&position)?;
+                position = after(&group.ok_or_else(|| missing(position.sequence + 1))?);
+            }
+        }
+    }
+
     /// The group that follows a position in the same epoch.
     fn next_group(&mut self, position: &Position) -> Result<Option<Group>, VolumeError> {
         let Position { epoch, place, .. } = *position;
         if epoch == 0 {
             return Ok(None);
         }
-        for place in [place, Place { segment: place.segment.saturating_add(1), offset: 0 }] {
-            let Some(group) = self.group_at(place)? else { continue };
-            if group.head.epoch != epoch || group.head.sequence != position.sequence + 1 {
+        let listed = || self.segments.list().map_err(|e| VolumeError::io("list the segments", e));
+        let is_next = |head: &GroupHead| head.epoch == epoch && head.sequence == position.sequence + 1;
+        // Right behind the last one, or at the beginning of a later segment: others are the cleaner's.
+        let mut places = vec![place];
+        if !self.head_at(place)?.is_some_and(|head| is_next(&head)) {
+            let later = listed()?.into_iter().filter(|segment| *segment > place.segment);
+            places.extend(later.map(|segment| Place { segment, offset: 0 }));
+        }
+        for place in places {
+            if !self.head_at(place)?.is_some_and(|head| is_next(&head)) {
                 continue;
             }
+            let Some(group) = self.group_at(place)? else { continue };
             if group.body.chain != position.chain {
                 return Err(VolumeError::Damaged(format!(
                     "group {} does not follow the one before",
@@ -209,8 +269,31 @@ impl<S: Segments> Replay<'_, S> {
         Ok(None)
     }
 
+    /// What may be the head of a group at a place.
+    fn head_at(&self, place: Place) -> Result<Option<GroupHead>, VolumeError> {
+        if let Some(bytes) = self.window.seen(place, ALIGN) {
+            return Ok(GroupHead::parse(&bytes[..HEAD], place.offset, self.segment_size));
+        }
+        let mut bytes = AlignedBuffer::new(ALIGN);
+        match self.segments.read(place.segment, place.offset, &mut bytes) {
+            Ok(read) if read < ALIGN => Ok(None),
+            Ok(_) => Ok(GroupHead::parse(&bytes[..HEAD], place.offset, self.segment_size)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(VolumeError::io(format!("read segment {}", place.segment), e)),
+        }
+    }
+
+    /// Whether a segment is none of the log: it begins with an authentic group that was written aside.
+    fn is_aside(&mut self, segment: u32) -> Result<bool, VolumeError> {
+        let place = Place { segment, offset: 0 };
+        if self.head_at(place)?.is_none_or(|head| head.sequence != 0) {
+            return Ok(false);
+        }
+        Ok(self.group_at(place)?.is_some())
+    }
+
     /// The authentic group at a place.
-    fn group_at(&mut self, place: Place) -> Result<Option<Group>, VolumeError> {
+    pub fn group_at(&mut self, place: Place) -> Result<Option<Group>, VolumeError> {
         let Some(bytes) = self.window.bytes(self.segments, place, ALIGN)? else { return Ok(None) };
         let Some(head) = GroupHead::parse(&bytes[..HEAD], place.offset, self.segment_size) else {
             return Ok(None);
@@ -220,14 +303,19 @@ impl<S: Segments> Replay<'_, S> {
         }
         let descriptor = self.window.bytes(self.segments, place, head.descriptor as usize)?;
         let Some(mut descriptor) = descriptor.map(<[u8]>::to_vec) else { return Ok(None) };
-        match group::open(self.ring, &head, place, &mut descriptor) {
+        match self.vault.with(|ring| group::open(ring, &head, place, &mut descriptor))? {
             Ok((tag, body)) => Ok(Some(Group { head, place, tag, body: body? })),
             Err(_) => Ok(None),
         }
     }
 
+    /// Whether a segment ends before a place, or is not there.
+    pub fn ends_before(&mut self, place: Place) -> bool {
+        matches!(self.window.bytes(self.segments, place, ALIGN), Ok(None))
+    }
+
     /// Whether every block of a group is authentic.
-    fn is_whole(&mut self, group: &Group) -> Result<bool, VolumeError> {
+    pub fn is_whole(&mut self, group: &Group) -> Result<bool, VolumeError> {
         let mut plain = zeroize::Zeroizing::new([0; BLOCK]);
         let mut sealed = AlignedBuffer::new(BLOCK);
         for (id, Entry { place, tag, .. }) in group.entries() {
@@ -236,7 +324,8 @@ impl<S: Segments> Replay<'_, S> {
                 Err(VolumeError::Damaged(_)) => return Ok(false),
                 Err(error) => return Err(error),
             }
-            if self.ring.open_record(&id, &tag, &sealed, &mut *plain).is_err() {
+            let opened = self.vault.with(|ring| ring.open_record(&id, &tag, &sealed, &mut *plain))?;
+            if opened.is_err() {
                 return Ok(false);
             }
         }
@@ -254,6 +343,8 @@ impl<S: Segments> Replay<'_, S> {
             let mut place = Place { segment, offset: 0 };
             if segment == end.place.segment {
                 place.offset = end.place.offset;
+            } else if self.is_aside(segment)? {
+                continue;
             }
             while place.offset < self.segment_size {
                 if self.window.bytes(self.segments, place, ALIGN)?.is_none() {
@@ -326,6 +417,13 @@ impl Window {
     /// Bytes read at once.
     const AHEAD: usize = 1 << 20;
 
+    /// Bytes at a place that were read ahead.
+    fn seen(&self, place: Place, length: usize) -> Option<&[u8]> {
+        let from = place.offset.checked_sub(self.offset).filter(|_| self.segment == place.segment)? as usize;
+        let read = self.buffer.as_ref()?.get(..self.length)?;
+        read.get(from..from + length)
+    }
+
     /// `length` bytes at a place; `None` if the segment ends before, or is not there.
     fn bytes(
         &mut self,
@@ -339,8 +437,13 @@ impl Window {
         if !inside {
             self.length = 0;
             let buffer = self.buffer.get_or_insert_with(|| AlignedBuffer::new(0));
-            let space = buffer.resize(length.max(Self::AHEAD));
-            self.length = match segments.read(place.segment, place.offset, space) {
+            let space = buffer.resize_for_transfers(length.max(Self::AHEAD), segments);
+            let mut read = segments.read(place.segment, place.offset, space);
+            if read.is_err() && length < Self::AHEAD {
+                // What cannot be read may lie behind what is wanted.
+                read = segments.read(place.segment, place.offset, &mut space[..length]);
+            }
+            self.length = match read {
                 Ok(read) => read,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
                 Err(e) => return Err(VolumeError::io(format!("read segment {}", place.segment), e)),

@@ -32,6 +32,35 @@ impl VolumeKey {
     }
 }
 
+/// The keys that an opener has for a volume: one for each generation that it still needs, in any order. Others are
+/// ignored.
+#[derive(Debug, Default)]
+pub struct Keys(pub(crate) Vec<VolumeKey>);
+
+impl Keys {
+    /// The same keys once more, for another look at a header.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.iter().filter_map(|key| VolumeKey::copy_from(key.expose())).collect())
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &VolumeKey> {
+        self.0.iter()
+    }
+}
+
+impl From<VolumeKey> for Keys {
+    fn from(key: VolumeKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+impl From<Vec<VolumeKey>> for Keys {
+    fn from(keys: Vec<VolumeKey>) -> Self {
+        Self(keys)
+    }
+}
+
 impl fmt::Debug for VolumeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("VolumeKey(redacted)")

@@ -1,10 +1,16 @@
 //! What a volume needs of the place where it lives.
 
-use std::io;
+use std::{io, mem::MaybeUninit};
 
 /// The files of a volume. A call that returns `Ok` has made its change durable; one that fails may have made any
 /// part of it, unless it says otherwise.
 pub trait Segments: Send + Sync {
+    /// Told of memory, whole large pages, that will be written from and read into over and over, before it is used. A
+    /// hint: nothing depends on it.
+    fn prepare(&self, memory: &mut [MaybeUninit<u8>]) {
+        let _ = memory;
+    }
+
     /// The numbers of the segments there are.
     ///
     /// # Errors
@@ -17,6 +23,20 @@ pub trait Segments: Send + Sync {
     /// # Errors
     /// `StorageFull`, and others of the host.
     fn create(&self, segment: u32, size: u32) -> io::Result<()>;
+
+    /// As [`Segments::create`], from space that is kept for what gives space back: the cleaner, checkpoints, discards.
+    ///
+    /// # Errors
+    /// As [`Segments::create`].
+    fn create_from_reserve(&self, segment: u32, size: u32) -> io::Result<()> {
+        self.create(segment, size)
+    }
+
+    /// Makes what can be read of a segment durable, whoever wrote it.
+    ///
+    /// # Errors
+    /// Of the host.
+    fn settle(&self, segment: u32) -> io::Result<()>;
 
     /// Writes into a segment. Offset and length are multiples of 4096.
     ///
@@ -52,7 +72,15 @@ pub trait Segments: Send + Sync {
     /// `NotFound`, and others of the host.
     fn read_header(&self) -> io::Result<Vec<u8>>;
 
-    /// Replaces the header, wholly or not at all.
+    /// The copy of the header: for a salvage, if the header itself cannot be read. An attach never uses it.
+    ///
+    /// # Errors
+    /// `NotFound`, and others of the host.
+    fn read_header_copy(&self) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Replaces the header, wholly or not at all, and then its copy, if one is kept.
     ///
     /// # Errors
     /// Of the host; the header is the old or the new one.

@@ -4,7 +4,12 @@ use std::sync::PoisonError;
 
 use ids::Entropy;
 
-use crate::{VolumeError, VolumeKey, header::Header, segments::Segments, volume::Volume};
+use crate::{
+    VolumeError, VolumeKey,
+    header::{Generation, Header},
+    segments::Segments,
+    volume::Volume,
+};
 
 /// A volume at one moment: its header and checkpoint, and the segments to be linked. Nothing writes to those any
 /// more, and none of them is removed while the image is shown.
@@ -21,20 +26,22 @@ impl<S: Segments> Volume<S> {
     /// # Errors
     /// As [`Volume::flush`], and those of `save`.
     pub fn snapshot(&self, save: impl FnOnce(&Image) -> Result<(), VolumeError>) -> Result<(), VolumeError> {
-        // Segments are removed by checkpoints alone.
+        // What is linked is not written any more, and segments are removed by checkpoints alone.
+        let mut cleaner = self.cleaner();
         let _no_checkpoint = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         self.flush()?;
         self.checkpoint_alone()?;
+        self.end_cleaning(&mut cleaner);
         let (header, segments) = {
-            let mut log = self.log();
-            self.roll(&mut log);
+            let (mut log, mut disk) = (self.log(), self.disk());
+            self.end_segment(&mut log, &mut disk)?;
             let mut header = log.header.clone();
             header.end = Some(log.position);
             (header, self.known_segments())
         };
         let checkpoint = self.segments.read_checkpoint();
         let checkpoint = checkpoint.map_err(|e| VolumeError::io("read the checkpoint", e))?;
-        let header = self.vault.with(|ring| header.encode(ring.volume_key()))?;
+        let header = self.encode_header(&header)?;
         save(&Image { header, checkpoint, segments: segments.into_iter().collect() })
     }
 
@@ -50,13 +57,16 @@ impl<S: Segments> Volume<S> {
     }
 
     fn detach(&self) -> Result<(), VolumeError> {
+        self.end_cleaning(&mut self.cleaner());
+        self.log().ending = true;
         let _no_checkpoint = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         self.flush()?;
         self.checkpoint_alone()?;
-        let mut log = self.log();
+        let (mut log, mut disk) = (self.log(), Some(self.disk()));
         // What came in since is committed too, and nothing can follow while the log is held.
-        self.commit_rest(&mut log)?;
-        self.roll(&mut log);
+        self.commit_rest(&mut log, &mut disk)?;
+        let mut disk = disk.unwrap_or_else(|| self.disk());
+        self.end_segment(&mut log, &mut disk)?;
         let mut header = log.header.clone();
         header.end = Some(log.position);
         // No group may follow the end that the header names, not even if the host says that it could not be replaced.
@@ -65,8 +75,16 @@ impl<S: Segments> Volume<S> {
     }
 }
 
-/// The header of a clone: that of a snapshot of `source` under the id of the new volume, whose owner has the same key,
-/// wrapped for the new volume.
+/// A volume key, and how it is wrapped for a volume.
+#[derive(Clone, Copy, Debug)]
+pub struct WrappedKey<'a> {
+    pub key: &'a VolumeKey,
+    pub wrapped: &'a [u8],
+}
+
+/// The header of a clone: that of a snapshot of `source` under the id of the new volume. `keys` are those of the
+/// source, wrapped for the new volume: one for each generation, in any order. With a key of its `own`, the clone begins
+/// another generation, and its cleaner renews what it shares with the source.
 ///
 /// # Errors
 /// [`VolumeError::WrongVolume`], [`VolumeError::WrongKey`], [`VolumeError::Damaged`],
@@ -75,15 +93,24 @@ pub fn clone_header(
     header: &[u8],
     source: &str,
     id: &str,
-    key: &VolumeKey,
-    wrapped_key: &[u8],
+    keys: &[WrappedKey<'_>],
+    own: Option<WrappedKey<'_>>,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, VolumeError> {
     let mut parsed = Header::parse(header)?;
     if parsed.volume != source {
         return Err(VolumeError::WrongVolume { expected: source.into(), found: parsed.volume });
     }
-    parsed.verify(key, header)?;
-    parsed.rename(id, key, wrapped_key, entropy)?;
-    Ok(parsed.encode(key))
+    let find = |row: &Generation| keys.iter().find(|known| row.is_of(known.key)).ok_or(VolumeError::WrongKey);
+    let newest = find(parsed.last_generation())?.key;
+    parsed.verify(newest, header)?;
+    parsed.rename(id)?;
+    for row in &mut parsed.generations {
+        let WrappedKey { key, wrapped } = *find(row)?;
+        *row = Generation::new(row.generation, key, wrapped, entropy)?;
+    }
+    if let Some(own) = own {
+        parsed.begin_generation(own.key, own.wrapped, entropy)?;
+    }
+    Ok(parsed.encode(own.map_or(newest, |own| own.key)))
 }

@@ -17,9 +17,21 @@ use crate::{
     buffer::{FULL, Plain, Wanted},
     checkpoint::Usage,
     keys::{Kind, RecordId},
-    layout::{BLOCK, Entry},
+    layout::{BLOCK, Entry, Position},
     overlay::{Found, Overlay},
+    tree::Root,
 };
+
+/// What a pending discard counts, bytes: more than it takes in memory, so that those who discard wait as well.
+const HOLE_COST: usize = 1 << 10;
+
+/// What the cleaner could not read and nobody has asked for, at most; more is as bad.
+const MOST_LOST: usize = 1024;
+
+/// Records that are live.
+pub(crate) fn live_records(usage: &BTreeMap<u32, Usage>) -> u64 {
+    usage.values().map(|usage| u64::from(usage.live)).sum()
+}
 
 /// Writes and discards that become one group. A WRITE is never split over two batches.
 #[derive(Debug, Default)]
@@ -30,8 +42,9 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Bytes that it takes in memory, roughly: its blocks, and something for each discard.
     pub fn bytes(&self) -> usize {
-        self.changes.points().len() * BLOCK
+        self.changes.points().len() * BLOCK + self.changes.holes().len() * HOLE_COST
     }
 }
 
@@ -51,7 +64,7 @@ pub(crate) enum Below {
     Complete,
     Record(RecordId, Entry),
     /// What the tree says, from this root.
-    Tree(Option<Entry>),
+    Tree(Root),
 }
 
 /// Behind the lock of a volume. Nobody does I/O while holding it.
@@ -60,27 +73,52 @@ pub(crate) struct State {
     pub status: Status,
     pub open: Batch,
     pub closed: VecDeque<Arc<Batch>>,
-    pub committing: Option<Arc<Batch>>,
+    /// Being sealed or written, the oldest first.
+    pub committing: VecDeque<Arc<Batch>>,
     /// The newest first. A cache: what it says is in `entries` or the tree as well.
     pub committed: VecDeque<Arc<Batch>>,
     /// Serial of the last batch that is durable.
     pub durable: u64,
+    /// Serial of the last batch whose commit has begun.
+    pub begun: u64,
+    /// Serial of the last batch whose commit somebody who flushes is about to begin.
+    pub led: u64,
+    /// How many sleep until something is durable.
+    pub sleeping: usize,
+    /// There was no space for the last write: whatever was sealed since cannot be written any more.
+    pub void: bool,
+    /// The end of the log as far as it is durable and entered here.
+    pub head: Position,
     pub entries: Overlay<Entry>,
     pub merging: Option<Arc<Overlay<Entry>>>,
-    pub root: Option<Entry>,
+    pub root: Root,
     /// Checkpoints since the open. Segments go away after one: a failed read is tried again if it has changed.
     pub version: u64,
-    /// Live records of each segment as of the checkpoint.
+    /// Live records of each segment as of the checkpoint, and their sum.
     pub usage: BTreeMap<u32, Usage>,
+    pub live_records: u64,
     pub live_blocks: u64,
     /// The first segment that a replay needs.
     pub replay_from: u32,
+    /// The epoch in which a replay begins.
+    pub replay_epoch: u32,
+    /// The next checkpoint is written even if nothing has changed.
+    pub checkpoint_anyway: bool,
+    /// Blocks that the cleaner has copied: the record that the tree has, and the one that the next checkpoint enters in
+    /// its place.
+    pub moved: BTreeMap<u64, (Entry, Entry)>,
+    /// Segments with copies that the tree does not know yet.
+    pub aside: BTreeSet<u32>,
+    /// The segment that the cleaner is writing.
+    pub tail: Option<u32>,
     /// Nodes that the next checkpoint is to write again: level, index.
     pub moving: BTreeSet<(u8, u64)>,
     /// Segments that the next checkpoint will find dead.
     pub emptied: BTreeSet<u32>,
-    /// Segments that could not be cleaned.
+    /// Segments that could not be cleaned, in part at least.
     pub stuck: BTreeSet<u32>,
+    /// What the cleaner could not read, for people, until somebody asks.
+    pub lost: Vec<String>,
     /// Bytes of blocks that the cleaner has moved since the open.
     pub cleaned_bytes: u64,
     /// Segments removed since the open.
@@ -88,8 +126,10 @@ pub(crate) struct State {
     pub segments: BTreeSet<u32>,
     /// Bytes of log since the checkpoint.
     pub log_bytes: u64,
-    /// Sequence number of the last durable group.
-    pub sequence: u64,
+    /// Blocks written since the open.
+    pub changed: u64,
+    /// Blocks that were discarded since the checkpoint, whether they held data or not.
+    pub discarded: u64,
 }
 
 impl State {
@@ -101,10 +141,34 @@ impl State {
         }
     }
 
+    /// Bytes that are live in a segment.
+    pub fn live_in(&self, segment: u32) -> u64 {
+        self.usage.get(&segment).map_or(0, |usage| u64::from(usage.live)) * BLOCK as u64
+    }
+
+    /// Whether a segment is none to be cleaned: the cleaner is done with it, or has just written it.
+    pub fn is_spoken_for(&self, segment: u32) -> bool {
+        self.emptied.contains(&segment)
+            || self.stuck.contains(&segment)
+            || self.aside.contains(&segment)
+            || self.tail == Some(segment)
+    }
+
+    /// Notes what the cleaner could not read.
+    pub fn note_lost(&mut self, what: String) {
+        if self.lost.len() < MOST_LOST {
+            self.lost.push(what);
+        }
+    }
+
     /// Unwritten bytes.
     pub fn pending(&self) -> usize {
-        let closed: usize = self.closed.iter().chain(&self.committing).map(|batch| batch.bytes()).sum();
-        self.open.bytes() + closed
+        self.unbegun() + self.committing.iter().map(|batch| batch.bytes()).sum::<usize>()
+    }
+
+    /// Unwritten bytes that nobody commits yet.
+    pub fn unbegun(&self) -> usize {
+        self.open.bytes() + self.closed.iter().map(|batch| batch.bytes()).sum::<usize>()
     }
 
     /// Serial of the last batch that has anything in it.
@@ -125,20 +189,25 @@ impl State {
         if self.closed.is_empty() {
             self.close_batch();
         }
-        self.committing = self.closed.pop_front();
-        self.committing.clone()
+        let batch = self.closed.pop_front()?;
+        self.begun = batch.serial;
+        self.committing.push_back(batch.clone());
+        Some(batch)
     }
 
-    /// Puts the batch back that could not be committed.
-    pub fn cancel_commit(&mut self) {
-        if let Some(batch) = self.committing.take() {
+    /// Puts back the batches whose commits were begun, from a serial on.
+    pub fn cancel_commits(&mut self, serial: u64) {
+        while let Some(batch) = self.committing.pop_back_if(|batch| batch.serial >= serial) {
+            self.begun = batch.serial - 1;
+            self.led = self.begun;
             self.closed.push_front(batch);
         }
     }
 
-    /// Enters a batch whose group is durable. `entries` are those of its points, in order.
-    pub fn end_commit(&mut self, entries: &[Entry], keep: usize) {
-        let Some(batch) = self.committing.take() else { return };
+    /// Enters the oldest batch that is being committed: its group is durable. `entries` are those of its points, in
+    /// order. Returns the batches that are no longer kept.
+    pub fn end_commit(&mut self, entries: &[Entry], keep: usize) -> Vec<Arc<Batch>> {
+        let Some(batch) = self.committing.pop_front() else { return Vec::new() };
         self.apply(
             batch.changes.holes(),
             batch.changes.points().keys().copied().zip(entries.iter().copied()),
@@ -146,10 +215,12 @@ impl State {
         self.durable = batch.serial;
         self.committed.push_front(batch);
         let mut kept = 0;
-        self.committed.retain(|batch| {
+        let within = self.committed.iter().take_while(|batch| {
             kept += batch.bytes().max(BLOCK); // discards take room as well, and time to look through
             kept <= keep
         });
+        let within = within.count();
+        self.committed.split_off(within).into()
     }
 
     /// Enters the holes and then the blocks of a group.
@@ -159,32 +230,37 @@ impl State {
         blocks: impl Iterator<Item = (u64, Entry)>,
     ) {
         for hole in holes {
+            self.discarded += hole.end - hole.start;
             self.entries.clear(hole);
         }
         for (index, entry) in blocks {
             self.entries.set(index, entry);
+            self.changed += 1;
         }
     }
 
-    /// Whether a block was written or discarded, perhaps in part, since the tree was.
-    pub fn is_changed(&self, index: u64) -> bool {
-        let shared = self.closed.iter().chain(&self.committing).map(|batch| &**batch);
-        let mut batches = std::iter::once(&self.open).chain(shared);
+    /// Whether the tree will have the same record of a block after the next checkpoint, as far as is durable by now.
+    pub fn is_settled(&self, index: u64) -> bool {
         let mut entries = std::iter::once(&self.entries).chain(self.merging.as_deref());
-        batches.any(|batch| !matches!(batch.changes.find(index), Found::Below))
-            || entries.any(|entries| !matches!(entries.find(index), Found::Below))
+        entries.all(|entries| matches!(entries.find(index), Found::Below)) && !self.moved.contains_key(&index)
     }
 
     /// Finds the newest state of a block.
     pub fn locate(&self, index: u64, wanted: &mut Wanted<'_>) -> Below {
         let unwritten = std::iter::once(&self.open)
             .chain(self.closed.iter().rev().map(|batch| &**batch))
-            .chain(self.committing.as_deref());
+            .chain(self.committing.iter().rev().map(|batch| &**batch));
         if look(unwritten, index, wanted) { Below::Complete } else { self.locate_committed(index, wanted) }
     }
 
+    /// Finds the state of a block as it was before a batch that is being committed.
+    pub fn locate_before(&self, serial: u64, index: u64, wanted: &mut Wanted<'_>) -> Below {
+        let older = self.committing.iter().rev().map(|batch| &**batch).filter(|batch| batch.serial < serial);
+        if look(older, index, wanted) { Below::Complete } else { self.locate_committed(index, wanted) }
+    }
+
     /// Finds the state of a block in what is durable.
-    pub fn locate_committed(&self, index: u64, wanted: &mut Wanted<'_>) -> Below {
+    fn locate_committed(&self, index: u64, wanted: &mut Wanted<'_>) -> Below {
         if look(self.committed.iter().map(|batch| &**batch), index, wanted) {
             return Below::Complete;
         }

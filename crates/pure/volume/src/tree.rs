@@ -8,29 +8,57 @@ use std::{
 
 use crate::{
     VolumeError,
-    layout::{BLOCK, ENTRY, Entry, FANOUT, Place},
+    buffer::Wiped,
+    layout::{ALIGN, BLOCK, ENTRY, Entry, FANOUT, Place},
 };
 
-/// A node in the clear: [`FANOUT`] entries.
+/// A node in the clear: [`FANOUT`] entries. Wiped on drop.
 #[derive(Clone)]
-pub(crate) struct Node(Box<[u8; BLOCK]>);
+pub(crate) struct Node(Wiped<Box<[u8]>>);
+
+/// What a node says of a child.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Child {
+    Hole,
+    At(Entry),
+    /// The node that knew could not be read when this one was written: its level, and its entry.
+    Deferred(u8, Entry),
+}
 
 impl Node {
     pub fn empty() -> Self {
-        Self(vec![0; BLOCK].try_into().expect("the length of a block"))
+        Self(Wiped(vec![0; BLOCK].into_boxed_slice()))
+    }
+
+    /// A node each of whose children is known to another node alone, which cannot be read.
+    pub fn deferring(level: u8, entry: Entry) -> Self {
+        let offset = entry.place.offset + u32::from(level) + 1;
+        let deferred = Entry { place: Place { offset, ..entry.place }, ..entry };
+        let mut node = Self::empty();
+        (0..FANOUT as u64).for_each(|child| node.set(child, Some(&deferred)));
+        node
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &*self.0
+        &self.0
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut *self.0
+        &mut self.0
     }
 
-    pub fn child(&self, index: u64) -> Result<Option<Entry>, VolumeError> {
+    /// Reads what [`Node::set`] or [`Node::deferring`] wrote: records are aligned, so the low bits of an offset tell.
+    pub fn child(&self, index: u64) -> Result<Child, VolumeError> {
         let at = slot(index) * ENTRY;
-        Entry::read(self.0[at..].first_chunk().expect("a slot lies inside a node"))
+        let entry = Entry::read(self.0[at..].first_chunk().expect("a slot lies inside a node"))?;
+        let Some(entry) = entry else { return Ok(Child::Hole) };
+        let low = entry.place.offset % ALIGN as u32;
+        let place = Place { offset: entry.place.offset - low, ..entry.place };
+        match low {
+            0 => Ok(Child::At(entry)),
+            1..=MAX_HEIGHT => Ok(Child::Deferred((low - 1) as u8, Entry { place, ..entry })),
+            _ => Err(VolumeError::Damaged("malformed tree entry".into())),
+        }
     }
 
     pub fn set(&mut self, index: u64, entry: Option<&Entry>) {
@@ -40,6 +68,25 @@ impl Node {
 
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|byte| *byte == 0)
+    }
+}
+
+/// Levels of the tree of the largest volume.
+const MAX_HEIGHT: u32 = 4;
+
+/// Where a tree begins. Until the first checkpoint after a volume has grown, its tree may be lower than it will be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Root {
+    pub entry: Option<Entry>,
+    /// Levels.
+    pub height: u8,
+}
+
+impl Root {
+    /// Whether a node of so high a level, and so far behind, can be in the tree.
+    pub fn reaches(&self, level: u8, index: u64) -> bool {
+        let above = self.height.checked_sub(level + 1);
+        above.is_some_and(|above| index < (FANOUT as u64).pow(above.into()))
     }
 }
 
@@ -61,13 +108,14 @@ struct Clock {
     by_place: HashMap<Place, usize>,
     slots: Vec<(Place, Arc<Node>, bool)>,
     hand: usize,
+    loaded: u64,
 }
 
 impl NodeCache {
     /// Keeps up to `bytes` of nodes, at least 16 of them.
     pub fn new(bytes: usize) -> Self {
         let capacity = (bytes / BLOCK).max(16);
-        Self(Mutex::new(Clock { capacity, by_place: HashMap::new(), slots: Vec::new(), hand: 0 }))
+        Self(Mutex::new(Clock { capacity, by_place: HashMap::new(), slots: Vec::new(), hand: 0, loaded: 0 }))
     }
 
     pub fn find(&self, place: Place) -> Option<Arc<Node>> {
@@ -78,8 +126,14 @@ impl NodeCache {
         Some(node.clone())
     }
 
+    /// Nodes that were entered: each was read, or is new.
+    pub fn loaded(&self) -> u64 {
+        self.lock().loaded
+    }
+
     pub fn insert(&self, place: Place, node: Arc<Node>) {
         let mut clock = self.lock();
+        clock.loaded += 1;
         if clock.by_place.contains_key(&place) {
             return;
         }

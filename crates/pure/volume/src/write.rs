@@ -1,18 +1,12 @@
-//! Writing: requests are copied into batches, and batches become groups of the log.
-
-use std::sync::Arc;
-
-use zeroize::Zeroizing;
+//! Writing: requests are copied into batches.
 
 use crate::{
     VolumeError,
-    buffer::{FULL, Plain, Wanted},
-    keys::Kind,
-    layout::{BLOCK, Entry},
-    log::Log,
+    buffer::{FULL, Plain, Wanted, Wiped},
+    layout::BLOCK,
     overlay::Overlay,
     segments::Segments,
-    state::{Batch, State, Status},
+    state::{Batch, State},
     volume::Volume,
 };
 
@@ -81,116 +75,36 @@ impl<S: Segments> Volume<S> {
         }
     }
 
-    /// Makes everything durable that was written before. Many callers share the groups: whoever gets the log first
-    /// commits for those that wait for it.
-    ///
-    /// # Errors
-    /// [`VolumeError::Io`]: with a full host nothing is lost, and the next flush tries again; after a failed write
-    /// the volume is stopped. [`VolumeError::Stopped`], [`VolumeError::Locked`], [`VolumeError::Damaged`] if the rest
-    /// of a block that was written in part cannot be read.
-    pub fn flush(&self) -> Result<(), VolumeError> {
-        let target = {
-            let state = self.state();
-            state.check()?;
-            state.last_serial()
-        };
-        self.commit_up_to(target)
-    }
-
-    /// Commits the oldest writes until no more than `bytes` are pending.
-    ///
-    /// # Errors
-    /// As [`Volume::flush`].
-    pub fn commit_down_to(&self, bytes: usize) -> Result<(), VolumeError> {
-        while self.pending() > bytes {
-            let mut log = self.log();
-            if self.pending() > bytes && !self.commit(&mut log)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn commit_up_to(&self, serial: u64) -> Result<(), VolumeError> {
-        loop {
-            if self.state().durable >= serial {
-                return Ok(());
-            }
-            let mut log = self.log();
-            let durable = self.state().durable >= serial;
-            if durable || !self.commit(&mut log)? {
-                return self.state().check();
-            }
-        }
-    }
-
-    /// Commits everything that is pending.
-    pub(crate) fn commit_rest(&self, log: &mut Log) -> Result<(), VolumeError> {
-        while self.commit(log)? {}
-        Ok(())
-    }
-
-    /// Commits one batch; false if there is none.
-    fn commit(&self, log: &mut Log) -> Result<bool, VolumeError> {
-        let batch = {
-            let mut state = self.state();
-            state.check()?;
-            match state.begin_commit() {
-                Some(batch) => batch,
-                None => return Ok(false),
-            }
-        };
-        let committed = self.commit_batch(log, batch);
-        let mut state = self.state();
-        match committed {
-            Ok(_) if state.status == Status::Locked => Err(VolumeError::Locked),
-            Ok(entries) => {
-                state.end_commit(&entries, self.options.keep_committed);
-                Ok(true)
-            }
-            Err(error) => {
-                state.cancel_commit();
-                Err(error)
-            }
-        }
-    }
-
-    fn commit_batch(&self, log: &mut Log, batch: Arc<Batch>) -> Result<Vec<Entry>, VolumeError> {
-        let completed = self.complete(&batch)?;
-        let whole = batch.changes.points().iter().map(|(index, plain)| {
-            let completed = completed.points().get(index).unwrap_or(plain);
-            (Kind::Data, 0, *index, completed.bytes())
-        });
-        let blocks: Vec<_> = whole.collect();
-        let holes: Vec<_> = batch.changes.holes().collect();
-        let sealed = self.seal_group(log, &blocks, holes, None)?;
-        drop(blocks);
-        drop(completed);
-        drop(batch); // no plaintext is held while the disk works
-        self.write_group(log, sealed)
-    }
-
-    /// The blocks of a batch that were written in part, with the rest of them read.
-    fn complete(&self, batch: &Batch) -> Result<Overlay<Plain>, VolumeError> {
+    /// The blocks of a batch that were written in part, with the rest of them read. What is lost of the rest stays lost,
+    /// and a read of it an error; the part that was written is kept, and so is everything else of the batch.
+    pub(crate) fn complete(&self, batch: &Batch) -> Result<Overlay<Plain>, VolumeError> {
         let mut completed = Overlay::default();
         for (index, plain) in batch.changes.points() {
             if plain.known() == FULL {
                 continue;
             }
-            let mut bytes = Zeroizing::new([0; BLOCK]);
+            let mut bytes = Wiped([0; BLOCK]);
             let in_hole = batch.changes.hole_at(*index);
-            self.despite_checkpoints(|| {
+            let mut known = FULL;
+            let read = self.despite_checkpoints(|| {
                 let mut wanted = Wanted::new(0, &mut *bytes);
                 wanted.fill(plain.known(), plain.bytes());
-                if !in_hole {
-                    let below = self.state().locate_committed(*index, &mut wanted);
-                    if let Some((id, entry)) = self.resolve(*index, below)? {
-                        self.fetch(&mut [(id, entry, wanted)])?;
-                    }
+                if in_hole {
+                    return Ok(());
                 }
-                Ok(())
-            })?;
-            completed.set(*index, Plain::whole(&*bytes));
+                let below = self.state().locate_before(batch.serial, *index, &mut wanted);
+                known = FULL & !wanted.missing;
+                let Some((id, entry)) = self.resolve(*index, below)? else { return Ok(()) };
+                let mut rest = [(id, entry, wanted)];
+                let fetched = self.fetch(&mut rest);
+                known = FULL & !rest[0].2.missing;
+                fetched
+            });
+            match read {
+                Ok(()) => completed.set(*index, Plain::whole(&*bytes)),
+                Err(error) if error.is_loss() => completed.set(*index, Plain::partly(&*bytes, known)),
+                Err(error) => return Err(error),
+            }
         }
         Ok(completed)
     }

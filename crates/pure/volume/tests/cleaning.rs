@@ -98,3 +98,52 @@ fn a_segment_whose_descriptors_do_not_open_is_left_alone_and_counted() {
     assert!(volume.usages().stuck_segments > 0);
     check(&volume, &content);
 }
+
+#[test]
+fn what_is_discarded_gives_its_space_back_without_a_copy() {
+    let disk = SimDisk::new(1);
+    let (volume, mut content) = full(&disk);
+    let before = volume.usages();
+    // A table is dropped that was written in one go.
+    let dropped = BLOCKS / 4..BLOCKS * 3 / 4;
+    volume.discard(dropped.start * BLOCK as u64, (dropped.end - dropped.start) * BLOCK as u64).unwrap();
+    content[dropped.start as usize..dropped.end as usize].fill(0);
+    volume.flush().unwrap();
+    volume.checkpoint().unwrap();
+    let after = volume.usages();
+    let freed = (before.segments - after.segments) * u64::from(SEGMENT);
+    let discarded = (dropped.end - dropped.start) * BLOCK as u64;
+    // The segments at both ends hold something else as well.
+    assert!(freed + 2 * u64::from(SEGMENT) >= discarded, "{freed} of {discarded} bytes are back");
+    assert_eq!((after.cleaned_bytes, after.live_blocks), (0, BLOCKS / 2));
+    while volume.clean_step(SEGMENT as usize / 16).unwrap() {}
+    assert!(volume.usages().cleaned_bytes <= 2 * u64::from(SEGMENT), "hardly anything is worth a copy");
+    check(&volume, &content);
+}
+
+#[test]
+fn the_cleaner_comes_to_rest_though_its_copies_take_as_much_space_as_what_they_are_made_of() {
+    // Groups of a few blocks leave a quarter of each segment empty.
+    let (disk, size) = (SimDisk::new(1), 128 * BLOCK as u64);
+    Volume::create(&disk, ID, &key(), &[], size, 64 << 10, &SeededEntropy::new(2)).unwrap();
+    let volume = open(&disk, 3);
+    let mut random = Random::new(4);
+    let mut content = vec![0; 128];
+    for number in 0..300 {
+        let (index, value) = (random.below(128), number as u8);
+        volume.write(index * BLOCK as u64, &[value; BLOCK]).unwrap();
+        content[index as usize] = value;
+        if number % 3 == 0 {
+            volume.flush().unwrap();
+        }
+    }
+    volume.flush().unwrap();
+    volume.checkpoint().unwrap();
+    for all in [false, true, false] {
+        let step = || if all { volume.clean_all_step(4 * BLOCK) } else { volume.clean_step(4 * BLOCK) };
+        let steps = (0..1000).take_while(|_| step().unwrap()).count();
+        assert!(steps < 1000, "more to clean for ever");
+        assert!(!step().unwrap(), "nothing has changed");
+    }
+    check(&volume, &content);
+}

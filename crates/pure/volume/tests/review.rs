@@ -63,6 +63,9 @@ impl Segments for Watched {
     fn create(&self, segment: u32, size: u32) -> io::Result<()> {
         self.disk.create(segment, size)
     }
+    fn settle(&self, segment: u32) -> io::Result<()> {
+        self.disk.settle(segment)
+    }
     fn write(&self, segment: u32, offset: u32, bytes: &[u8]) -> io::Result<()> {
         self.writes()?;
         self.watch.went_on.store(true, SeqCst);
@@ -91,7 +94,11 @@ impl Segments for Watched {
     fn replace_header(&self, bytes: &[u8]) -> io::Result<()> {
         self.call(&self.watch.on_header);
         self.disk.replace_header(bytes)?;
-        if self.watch.fail_header.swap(false, SeqCst) { Err(io::Error::other("injected")) } else { Ok(()) }
+        if self.watch.fail_header.swap(false, SeqCst) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
     }
     fn read_checkpoint(&self) -> io::Result<Vec<u8>> {
         self.disk.read_checkpoint()

@@ -2,7 +2,7 @@
 //! holds the volume to its promises (append only, no nonce twice, nothing that is linked is changed).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -21,13 +21,13 @@ pub enum Fault {
     Crash,
     /// The operation fails, after having done a part of it.
     Error,
-    /// No segment can be made for so many tries.
+    /// There is no space: of so many operations most fail, each having done a part.
     Full(u32),
     /// A read fails.
     ReadError,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Files {
     pub header: Option<Vec<u8>>,
     pub checkpoint: Vec<u8>,
@@ -43,8 +43,8 @@ struct Disk {
     linked: BTreeSet<u32>,
     /// End of what was written into each segment.
     written: BTreeMap<u32, u32>,
-    /// The first counter of each epoch, by its salt, that was not used yet.
-    counters: HashMap<[u8; 32], u64>,
+    /// The counters of each epoch, by its salt, that were used.
+    counters: HashMap<[u8; 32], HashSet<u64>>,
     fuse: Option<(u64, Fault)>,
     full: u32,
     dead: bool,
@@ -78,6 +78,13 @@ impl SimDisk {
             operations: 0,
             struck: false,
         })))
+    }
+
+    /// As after links to all segments: others hold them as well.
+    pub fn link_all(&self) {
+        let mut disk = self.disk();
+        let segments: Vec<u32> = disk.files.segments.keys().copied().collect();
+        disk.linked.extend(segments);
     }
 
     /// Lets a fault strike after so many operations that change something (or reads, for a read error).
@@ -149,6 +156,9 @@ impl Disk {
         if !read {
             self.operations += 1;
         }
+        if !read && self.full > 0 {
+            return self.lack_space();
+        }
         let Some((after, fault)) = &mut self.fuse else { return Ok(None) };
         if read != (*fault == Fault::ReadError) {
             return Ok(None);
@@ -164,11 +174,17 @@ impl Disk {
             Fault::Crash => self.dead = true,
             Fault::Full(tries) => {
                 self.full = tries;
-                return Ok(None);
+                return self.lack_space();
             }
             Fault::Error | Fault::ReadError => {}
         }
         Ok(Some(fault))
+    }
+
+    /// A try that may fail for want of space.
+    fn lack_space(&mut self) -> io::Result<Option<Fault>> {
+        self.full -= 1;
+        Ok((!self.random.chance(4)).then_some(Fault::Full(0)))
     }
 
     /// Puts bytes over others; if a fault strikes, only some of the atoms.
@@ -200,14 +216,17 @@ impl Disk {
         let header = Header::parse(self.files.header.as_ref().unwrap()).unwrap();
         let row = header.epochs.iter().find(|row| row.start.epoch == epoch);
         let salt = row.expect("the epoch is durable before it is used").salt;
-        let next = self.counters.entry(salt).or_insert(0);
-        assert!(last - blocks >= *next, "a nonce is used twice");
-        *next = last + 1;
+        let used = self.counters.entry(salt).or_default();
+        assert!((last - blocks..=last).all(|counter| used.insert(counter)), "a nonce is used twice");
     }
 }
 
 fn failed(fault: Option<Fault>) -> io::Result<()> {
-    if fault.is_some() { Err(io::Error::other("injected")) } else { Ok(()) }
+    match fault {
+        None => Ok(()),
+        Some(Fault::Full(_)) => Err(io::ErrorKind::StorageFull.into()),
+        Some(_) => Err(io::Error::other("injected")),
+    }
 }
 
 impl Segments for SimDisk {
@@ -218,10 +237,6 @@ impl Segments for SimDisk {
     fn create(&self, segment: u32, size: u32) -> io::Result<()> {
         let mut disk = self.disk();
         let fault = disk.step(false)?;
-        if disk.full > 0 {
-            disk.full -= 1;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         assert!(!disk.files.segments.contains_key(&segment), "a segment's number is used twice");
         if fault.is_none() || (fault == Some(Fault::Crash) && disk.random.chance(2)) {
             // What a recycled or unwritten file holds is anybody's guess.
@@ -233,6 +248,10 @@ impl Segments for SimDisk {
             disk.written.insert(segment, 0);
         }
         failed(fault)
+    }
+
+    fn settle(&self, _segment: u32) -> io::Result<()> {
+        failed(self.disk().step(false)?)
     }
 
     fn write(&self, segment: u32, offset: u32, bytes: &[u8]) -> io::Result<()> {

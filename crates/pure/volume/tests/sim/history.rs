@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use volume::{BLOCK, Options, SECTOR, Volume, VolumeError, clone_header};
+use volume::{Anchor, BLOCK, Options, SECTOR, Volume, VolumeError, VolumeKey, WrappedKey, clone_header};
 
 use super::{
-    ID, Random, SeededEntropy,
+    ID, Random, SeededEntropy, audit,
     disk::{Fault, Files, SimDisk},
     key,
     model::{Model, read},
+    unwrap_keys, wrap,
 };
 
 /// A run in progress.
@@ -22,14 +23,46 @@ pub struct History {
     snapshots: Vec<(String, Files, Model)>,
     options: Options,
     clones: u64,
+    /// Volumes that others were cloned from, or that are their clones: closed, or as a crash left them.
+    others: Vec<Other>,
+    /// What the key service remembers.
+    anchor: Option<Anchor>,
+    /// Copies of all files, to be put back.
+    copies: Vec<Copy>,
+    /// Copies that were refused.
+    pub refused: u64,
     /// Bytes that the cleaner has moved.
     pub cleaned: u64,
+    /// Generations that were dropped.
+    pub renewed: u64,
     /// What happened, for a failing seed.
     pub told: Vec<String>,
 }
 
+/// Of a family of clones, most that are kept.
+const MOST_OTHERS: usize = 3;
+
+/// A volume that nobody has open.
+struct Other {
+    id: String,
+    disk: SimDisk,
+    model: Model,
+    anchor: Option<Anchor>,
+}
+
+/// All files of a volume at one moment.
+#[derive(Clone)]
+struct Copy {
+    files: Files,
+    model: Model,
+    /// Where the log stood; `None` if an operator has preferred an older copy to this one.
+    anchor: Option<Anchor>,
+}
+
 const SEGMENT_SIZES: [u32; 3] = [64 << 10, 128 << 10, 512 << 10];
 const BLOCKS: [u64; 5] = [1, 7, 40, 300, 600];
+/// To which a volume grows, at most.
+const MOST_BLOCKS: u64 = 1200;
 
 impl History {
     pub fn new(seed: u64) -> Self {
@@ -41,11 +74,12 @@ impl History {
             keep_committed: random.below(3) as usize * 4 * BLOCK,
             checkpoint_after: u64::from(segment_size) * 2,
             records_per_epoch: if random.chance(3) { 40 + random.below(60) } else { 1 << 32 },
+            anchor: None,
         };
         let disk = SimDisk::new(random.next());
         let entropy = SeededEntropy::new(random.next());
         let size = blocks * BLOCK as u64;
-        Volume::create(&disk, ID, &key(), b"wrapped", size, segment_size, &entropy).unwrap();
+        Volume::create(&disk, ID, &key(), &wrap(&key()), size, segment_size, &entropy).unwrap();
         let model = Model::new(blocks * (BLOCK / SECTOR) as u64);
         let mut history = Self {
             random,
@@ -57,7 +91,12 @@ impl History {
             snapshots: Vec::new(),
             options,
             clones: 0,
+            others: Vec::new(),
+            anchor: None,
+            copies: Vec::new(),
+            refused: 0,
             cleaned: 0,
+            renewed: 0,
             told: vec![format!("{blocks} blocks, segments of {segment_size}")],
         };
         history.reopen();
@@ -67,20 +106,26 @@ impl History {
     /// Does one thing.
     pub fn step(&mut self) {
         match self.random.below(100) {
-            0..35 => self.write(),
+            0..33 => self.write(),
+            33 => self.grow(),
+            34 => self.copy_files(),
             35..40 => self.clean(),
             40..48 => self.discard(),
             48..60 => self.flush(),
             60..72 => self.check(),
-            72..80 => self.checkpoint(),
-            80..82 => self.commit_some(),
-            82..84 => self.clean(),
+            72..79 => self.checkpoint(),
+            79 => self.commit_some(),
+            80 => self.renew_key(),
+            81 => self.clean_up(),
+            82 => self.store_anchor(),
+            83 => self.put_back(),
             84..87 => self.snapshot(),
             87..89 => self.restore(),
             89..92 => self.close(),
             92..95 => self.crash(),
             95 => self.lock(),
             96 => self.copy_after_crash(),
+            97 => self.go_to_another(),
             _ => self.arm(),
         }
         if self.disk.is_dead() {
@@ -94,6 +139,52 @@ impl History {
         self.disk.restart();
         self.close();
         self.check_all();
+        self.clean_up();
+        self.close();
+        self.check_all();
+        while !self.others.is_empty() {
+            self.go_to_another();
+            self.others.pop();
+        }
+        self.close();
+        self.disk.restart();
+        // As a crash leaves it, and closed.
+        if self.random.chance(2) {
+            self.volume().close().unwrap();
+        }
+        self.volume = None;
+        let files = self.disk.files();
+        let keys = || unwrap_keys(files.header.as_ref().unwrap());
+        audit::audit(&SimDisk::with(files.clone(), 1), &self.id, keys, &self.model);
+    }
+
+    /// Leaves the volume, and goes on with another of its family: whatever became of either has not harmed the other.
+    fn go_to_another(&mut self) {
+        if self.others.is_empty() {
+            return;
+        }
+        if self.random.chance(2) {
+            self.close();
+        } else {
+            self.crash();
+        }
+        self.volume = None;
+        let other = self.others.remove(0);
+        self.told.push(format!("leaves {} for {}", self.id, other.id));
+        self.keep_aside();
+        let Other { id, disk, model, anchor } = other;
+        (self.id, self.disk, self.model, self.anchor) = (id, disk, model, anchor);
+        self.copies.clear();
+        self.reopen();
+        self.check_all();
+    }
+
+    /// Keeps the volume, which is not open, for later.
+    fn keep_aside(&mut self) {
+        if self.others.len() < MOST_OTHERS {
+            let (id, disk, model) = (self.id.clone(), self.disk.clone(), self.model.clone());
+            self.others.push(Other { id, disk, model, anchor: self.anchor });
+        }
     }
 
     fn volume(&self) -> &Volume<SimDisk> {
@@ -128,6 +219,107 @@ impl History {
         self.tell("discard", &range, &discarded);
         if discarded.is_ok() {
             self.model.changed(range, 0);
+        }
+    }
+
+    fn grow(&mut self) {
+        let blocks = self.volume().size() / BLOCK as u64;
+        let blocks = (blocks + self.random.below(blocks + 300)).min(MOST_BLOCKS);
+        let sectors = blocks * (BLOCK / SECTOR) as u64;
+        self.model.growing(sectors);
+        let grown = self.volume().grow(blocks * BLOCK as u64);
+        self.tell("grow", &blocks, &grown);
+        if grown.is_ok() {
+            self.model.grown(sectors);
+        }
+        assert_eq!(self.volume().size(), self.model.sectors() * SECTOR as u64);
+        self.forgive(grown);
+    }
+
+    fn renew_key(&mut self) {
+        let key = VolumeKey::generate(&SeededEntropy::new(self.random.next()));
+        let wrapped = wrap(&key);
+        let renewed = self.volume().renew_key(key, &wrapped);
+        self.tell("renew the key", &"", &renewed);
+        self.forgive(renewed);
+    }
+
+    /// Lets the cleaner bring a renewal to its end: then nothing is of an older generation.
+    fn clean_up(&mut self) {
+        let before = self.volume().usages().generations;
+        let mut steps = 0;
+        loop {
+            let step = self.volume().clean_step(16 * BLOCK);
+            let more = matches!(step, Ok(true));
+            let step = step.map(|_| ());
+            self.tell("clean up", &"", &step);
+            let done = step.is_ok();
+            self.forgive(step);
+            if !done || self.disk.is_dead() {
+                return;
+            }
+            steps += 1;
+            assert!(steps < 3000, "the renewal comes to its end");
+            if !more || !self.volume().is_renewing() {
+                break;
+            }
+        }
+        let usages = self.volume().usages();
+        if usages.stuck_segments == 0 {
+            assert_eq!((usages.generations, usages.older_records), (1, 0));
+            let header = self.disk.files().header.unwrap();
+            assert_eq!(unwrap_keys(&header).len(), 1, "older generations are dropped");
+        }
+        self.renewed += before - usages.generations;
+    }
+
+    /// As the key service does from time to time.
+    fn store_anchor(&mut self) {
+        self.told.push("anchor".into());
+        let anchor = Anchor::from_bytes(&self.volume().anchor().to_bytes()).unwrap();
+        self.anchor = Some(anchor);
+    }
+
+    fn copy_files(&mut self) {
+        self.told.push("copy all files".into());
+        let (files, model, anchor) = (self.disk.files(), self.model.clone(), self.volume().anchor());
+        self.copies.push(Copy { files, model, anchor: Some(anchor) });
+    }
+
+    /// Puts a copy of all files back: it is refused if the anchor is newer, and sometimes accepted all the same.
+    fn put_back(&mut self) {
+        if self.copies.is_empty() {
+            return;
+        }
+        let chosen = self.random.below(self.copies.len() as u64) as usize;
+        let Copy { files, mut model, anchor } = self.copies[chosen].clone();
+        let order = |anchor: Anchor| (anchor.epoch, anchor.sequence);
+        let is_old =
+            self.anchor.is_some_and(|newer| anchor.is_none_or(|anchor| order(newer) > order(anchor)));
+        self.told.push(format!("copy {chosen} is put back, old: {is_old}"));
+        let open = |disk: &SimDisk, anchor, seed| {
+            let options = Options { anchor, ..self.options.clone() };
+            let keys = unwrap_keys(&disk.files().header.unwrap());
+            Volume::open(disk.clone(), &self.id, keys, Arc::new(SeededEntropy::new(seed)), options)
+        };
+        let disk = SimDisk::with(files.clone(), self.random.next());
+        let opened = open(&disk, self.anchor, self.random.next());
+        assert_eq!(matches!(opened, Err(VolumeError::RolledBack { .. })), is_old, "{opened:?}");
+        assert_eq!(opened.is_ok(), !is_old, "{opened:?}");
+        assert!(!is_old || disk.operations() == 0, "a copy that is refused stays as it is");
+        drop(opened);
+        self.refused += u64::from(is_old);
+        let disk = SimDisk::with(files, self.random.next());
+        let accepted = open(&disk, None, self.random.next()).unwrap();
+        model.recover(&accepted).unwrap();
+        if self.random.chance(3) {
+            self.told.push("and accepted".into());
+            let left = Copy { files: self.disk.files(), model: self.model.clone(), anchor: None };
+            self.copies = vec![left];
+            self.anchor = None;
+            self.volume = None;
+            (self.disk, self.model) = (disk, model);
+            self.volume = Some(accepted);
         }
     }
 
@@ -168,6 +360,9 @@ impl History {
 
     fn commit_some(&mut self) {
         let bytes = self.random.below(8) as usize * BLOCK;
+        if self.random.chance(2) {
+            self.volume().commit_early(bytes);
+        }
         let written = self.volume().commit_down_to(bytes);
         self.tell("commit down to", &bytes, &written);
         self.forgive(written);
@@ -178,7 +373,12 @@ impl History {
         let before = self.volume().usages().cleaned_bytes;
         let mut after = before;
         for _ in 0..1 + self.random.below(6) {
-            let step = self.volume().clean_step(budget);
+            // A volume as small as this has too little dead to be cleaned otherwise.
+            let step = if self.random.chance(2) {
+                self.volume().clean_all_step(budget)
+            } else {
+                self.volume().clean_step(budget)
+            };
             let more = matches!(step, Ok(true));
             let step = step.map(|_| ());
             self.tell("clean", &budget, &step);
@@ -240,11 +440,23 @@ impl History {
         self.told.push(format!("clone of snapshot {chosen}"));
         let entropy = SeededEntropy::new(self.random.next());
         let header = files.header.as_ref().unwrap();
-        let header = clone_header(header, &source, &id, &key(), b"rewrapped", &entropy).unwrap();
+        let keys: Vec<_> = unwrap_keys(header).into_iter().map(|key| (wrap(&key), key)).collect();
+        let keys: Vec<_> = keys.iter().map(|(wrapped, key)| WrappedKey { key, wrapped }).collect();
+        let own = VolumeKey::generate(&entropy);
+        let wrapped = wrap(&own);
+        let own = self.random.chance(2).then_some(WrappedKey { key: &own, wrapped: &wrapped });
+        let header = clone_header(header, &source, &id, &keys, own, &entropy).unwrap();
         self.volume = None;
+        self.keep_aside();
         self.disk = SimDisk::with(Files { header: Some(header), ..files }, self.random.next());
+        // The source may be gone by now, and the snapshot too.
+        if self.random.chance(2) {
+            self.disk.link_all();
+        }
         self.id = id;
         self.model = model;
+        self.anchor = None;
+        self.copies.clear();
         self.reopen();
         self.check_all();
     }
@@ -256,6 +468,9 @@ impl History {
             self.model.flushed();
         } else {
             assert!(self.disk.struck() || matches!(closed, Err(VolumeError::Stopped)), "{closed:?}");
+        }
+        if self.random.chance(2) {
+            self.store_anchor();
         }
         self.reopen();
     }
@@ -297,7 +512,9 @@ impl History {
         }
         loop {
             let entropy = Arc::new(SeededEntropy::new(self.random.next()));
-            let opened = Volume::open(self.disk.clone(), &self.id, key(), entropy, self.options.clone());
+            let options = Options { anchor: self.anchor, ..self.options.clone() };
+            let keys = unwrap_keys(&self.disk.files().header.unwrap());
+            let opened = Volume::open(self.disk.clone(), &self.id, keys, entropy, options);
             let recovered = opened.and_then(|volume| {
                 self.model.recover(&volume)?;
                 Ok(volume)
@@ -305,6 +522,10 @@ impl History {
             match recovered {
                 Ok(volume) => {
                     self.volume = Some(volume);
+                    // A crash may come before the service has stored it.
+                    if self.random.chance(2) {
+                        self.store_anchor();
+                    }
                     return;
                 }
                 Err(error) => {

@@ -2,20 +2,36 @@
 //! from a seed.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod audit;
 pub mod disk;
 pub mod history;
+pub mod memory;
 pub mod model;
 
 use std::sync::Mutex;
 
 use ids::Entropy;
-use volume::VolumeKey;
+use volume::{VolumeKey, wrapped_keys};
 
 pub const ID: &str = "vol-0a0a0a0a0a0a0a0a0";
 
 /// The key of every simulated volume.
 pub fn key() -> VolumeKey {
     VolumeKey::copy_from(&[0x42; 32]).unwrap()
+}
+
+/// Wraps a key, as the key service does; this one keeps no secret.
+pub fn wrap(key: &VolumeKey) -> Vec<u8> {
+    key.expose().iter().map(|byte| byte ^ 0x5a).collect()
+}
+
+/// The keys that a header names, unwrapped.
+pub fn unwrap_keys(header: &[u8]) -> Vec<VolumeKey> {
+    let unwrap = |wrapped: Vec<u8>| {
+        let bytes: Vec<u8> = wrapped.iter().map(|byte| byte ^ 0x5a).collect();
+        VolumeKey::copy_from(&bytes).unwrap()
+    };
+    wrapped_keys(header).unwrap().into_iter().map(|(_, wrapped)| unwrap(wrapped)).collect()
 }
 
 /// Numbers that look random, from a seed (splitmix64).

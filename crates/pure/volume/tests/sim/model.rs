@@ -20,12 +20,14 @@ pub struct Model {
     durable: Vec<u64>,
     since: Vec<Change>,
     stamp: u64,
+    /// Sizes, in sectors, to which the volume was to grow: a failure or a crash may have left any of them.
+    attempted: Vec<u64>,
 }
 
 impl Model {
     pub fn new(sectors: u64) -> Self {
         let zeros = vec![0; sectors as usize];
-        Self { current: zeros.clone(), durable: zeros, since: Vec::new(), stamp: 0 }
+        Self { current: zeros.clone(), durable: zeros, since: Vec::new(), stamp: 0, attempted: Vec::new() }
     }
 
     pub fn sectors(&self) -> u64 {
@@ -47,6 +49,17 @@ impl Model {
         self.since.push(change);
     }
 
+    /// The volume is told to grow.
+    pub fn growing(&mut self, sectors: u64) {
+        self.attempted.push(sectors);
+    }
+
+    /// The volume has so many sectors, durably.
+    pub fn grown(&mut self, sectors: u64) {
+        self.current.resize(sectors as usize, 0);
+        self.durable.resize(sectors as usize, 0);
+    }
+
     /// Everything is durable.
     pub fn flushed(&mut self) {
         self.durable.clone_from(&self.current);
@@ -61,7 +74,11 @@ impl Model {
     /// Checks a volume after a crash: it holds what was durable, and a prefix of what came after. That is the state
     /// from here on.
     pub fn recover<S: Segments>(&mut self, volume: &Volume<S>) -> Result<(), VolumeError> {
-        let found = read(volume, 0..self.sectors())?;
+        let sectors = volume.size() / SECTOR as u64;
+        assert!(sectors == self.sectors() || self.attempted.contains(&sectors), "a size out of nowhere");
+        self.grown(sectors);
+        let found = read(volume, 0..sectors)?;
+        self.attempted.clear();
         let mut state = self.durable.clone();
         let mut changes = self.since.iter();
         while state != found {
@@ -100,10 +117,18 @@ fn difference(durable: &[u64], current: &[u64], found: &[u64]) -> String {
 pub fn read<S: Segments>(volume: &Volume<S>, sectors: Range<u64>) -> Result<Vec<u64>, VolumeError> {
     let mut bytes = vec![0xee; (sectors.end - sectors.start) as usize * SECTOR];
     volume.read(sectors.start * SECTOR as u64, &mut bytes)?;
+    Ok(stamps(&bytes))
+}
+
+/// The stamps of sectors.
+///
+/// # Panics
+/// If a sector is not of one piece.
+pub fn stamps(bytes: &[u8]) -> Vec<u64> {
     let stamp = |sector: &[u8]| {
         let (first, rest) = sector.split_first_chunk::<8>().unwrap();
         assert!(rest.chunks_exact(8).all(|other| other == first), "a sector is torn");
         u64::from_le_bytes(*first)
     };
-    Ok(bytes.chunks_exact(SECTOR).map(stamp).collect())
+    bytes.chunks_exact(SECTOR).map(stamp).collect()
 }
