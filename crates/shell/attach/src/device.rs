@@ -19,6 +19,10 @@ pub trait BlockDevice: Send + Sync + 'static {
     /// `ENOSPC` if the host has no room; `EIO` after a failed write to the host.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Called on the serving thread once a write is answered: time for work that nobody waits for, such as making it
+    /// durable ahead of the flush that may follow. May wait for the disk.
+    fn after_write(&self) {}
+
     /// Forgets a range; it reads as zeros.
     ///
     /// # Errors

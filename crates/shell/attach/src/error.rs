@@ -64,6 +64,11 @@ pub enum Missing {
     LargeBlocks,
     #[error("mkfs.xfs is not installed (package xfsprogs)")]
     MkfsXfs,
+    #[error(
+        "in a memory cgroup of version 1 with a limit, serving a volume can wait for itself: it needs \
+         CAP_SYS_RESOURCE, or the limit must be the database's alone"
+    )]
+    SafeMemory,
 }
 
 /// Says what was tried when a system call fails.

@@ -14,6 +14,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::device::{BlockDevice, SECTOR};
 use crate::error::{AttachError, Missing, Tried};
+use crate::hold::Hold;
+use crate::locked::Aborter;
 
 /// The largest READ or WRITE, bytes: 256 pages, which is the kernel's own limit (`fs.fuse.max_pages_limit`).
 pub(crate) const MAX_TRANSFER: u32 = 1 << 20;
@@ -21,22 +23,62 @@ pub(crate) const MAX_TRANSFER: u32 = 1 << 20;
 /// READs and WRITEs that the kernel has under way at once: the depth of the loop device's queue.
 pub(crate) const MAX_BACKGROUND: u16 = 128;
 
+/// How the file is opened: without a cache, with many writes at once. Closing it makes nothing durable, so the kernel
+/// need not tell. (`FOPEN_DIRECT_IO`, `FOPEN_NOFLUSH`, `FOPEN_PARALLEL_DIRECT_WRITES`.)
+pub(crate) const OPEN_FLAGS: u32 = 1 | 1 << 5 | 1 << 6;
+
+/// The number for the kernel. `ENOSYS` would make it believe that the operation does not exist and never ask again; a
+/// later FSYNC would then succeed without reaching the device.
+pub(crate) fn errno(error: &io::Error) -> i32 {
+    match error.raw_os_error() {
+        None | Some(libc::ENOSYS) => libc::EIO,
+        Some(number) => number,
+    }
+}
+
 /// Carries the kernel's requests to the device file and the answers back, until the connection ends.
 pub(crate) trait Transport {
-    /// Answers on `connection` with `workers` threads. Returns when the kernel's INIT is answered.
+    /// Answers on `connection` with `workers` threads. Returns when the kernel's INIT is answered. A thread that
+    /// cannot go on aborts, so that nobody waits for its answers.
     ///
     /// # Errors
     /// If the kernel's version of the protocol cannot be spoken, or threads cannot be started.
-    fn serve(&self, connection: OwnedFd, file: DeviceFile, workers: usize) -> io::Result<Serving>;
+    fn serve(
+        &self,
+        connection: OwnedFd,
+        file: DeviceFile,
+        workers: usize,
+        aborter: &Aborter,
+    ) -> io::Result<Serving>;
 }
 
 /// The threads that serve a connection.
-pub(crate) struct Serving(pub(crate) std::thread::JoinHandle<io::Result<()>>);
+pub(crate) struct Serving {
+    pub(crate) thread: std::thread::JoinHandle<io::Result<()>>,
+    pub(crate) carrier: Carrier,
+    /// Tells the kernel something unasked.
+    pub(crate) notifier: fuser::Notifier,
+}
+
+/// What carries the requests of the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carrier {
+    /// `/dev/fuse`: two system calls a request.
+    Device,
+    /// io_uring: one system call a request.
+    Uring,
+}
 
 impl Serving {
+    /// Makes the kernel ask for the attributes of the file again, before they are used. Does not wait.
+    pub(crate) fn attributes_changed(&self) -> io::Result<()> {
+        const NO_CONTENT: i64 = -1;
+        self.notifier.inval_inode(fuser::INodeNo::ROOT, NO_CONTENT, 0)
+    }
+
     /// Waits for the threads, which end once the kernel has let go of the connection.
     pub(crate) fn join(self) -> Result<(), AttachError> {
-        let ended = self.0.join().unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")));
+        let ended = self.thread.join().unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")));
         ended.tried(|| "serve the device to its end".into())
     }
 }
@@ -68,46 +110,74 @@ pub(crate) fn break_connection(target: &Path) -> nix::Result<()> {
 
 /// The requests of the kernel, checked, as calls of a [`BlockDevice`].
 #[derive(Clone)]
-pub(crate) struct DeviceFile(Arc<dyn BlockDevice>);
+pub(crate) struct DeviceFile {
+    device: Arc<dyn BlockDevice>,
+    hold: Hold,
+}
 
 impl DeviceFile {
-    pub(crate) fn new(device: Arc<dyn BlockDevice>) -> Self {
-        Self(device)
+    pub(crate) fn new(device: Arc<dyn BlockDevice>, aborter: Aborter) -> Self {
+        Self { device, hold: Hold::new(aborter) }
+    }
+
+    /// The requests that wait for space.
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.0.size()
+        self.device.size()
     }
 
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.check(offset, buffer.len() as u64)?;
-        self.0.read(offset, buffer)
+        self.device.read(offset, buffer)
     }
 
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// # Errors
+    /// `ENOSPC` if the host is full.
+    pub(crate) fn write_at_once(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check(offset, bytes.len() as u64)?;
-        self.0.write(offset, bytes)
+        self.device.write(offset, bytes)
     }
 
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        self.0.flush()
+    /// Waits as long as the host is full, as the flush and the discard do; `held` is called before it waits, because
+    /// the calling thread is not there for other requests then.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8], held: impl FnOnce()) -> io::Result<()> {
+        self.check(offset, bytes.len() as u64)?;
+        self.hold.until_space(|| self.device.write(offset, bytes), held)
+    }
+
+    /// To be called when a write has been answered.
+    pub(crate) fn after_write(&self) {
+        self.device.after_write();
+    }
+
+    pub(crate) fn flush(&self, held: impl FnOnce()) -> io::Result<()> {
+        self.hold.until_space(|| self.device.flush(), held)
     }
 
     /// Both ways of the loop device to forget a range, DISCARD (a hole) and WRITE ZEROES, keep the size.
-    pub(crate) fn fallocate(&self, offset: u64, length: u64, mode: i32) -> io::Result<()> {
+    pub(crate) fn fallocate(
+        &self,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        held: impl FnOnce(),
+    ) -> io::Result<()> {
         const HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         const ZEROES: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
         if mode != HOLE && mode != ZEROES {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
         self.check(offset, length)?;
-        self.0.discard(offset, length)
+        self.hold.until_space(|| self.device.discard(offset, length), held)
     }
 
     /// Whole sectors, within the device.
     fn check(&self, offset: u64, length: u64) -> io::Result<()> {
         let aligned = (offset | length).is_multiple_of(SECTOR as u64);
-        let within = offset.checked_add(length).is_some_and(|end| end <= self.0.size());
+        let within = offset.checked_add(length).is_some_and(|end| end <= self.device.size());
         if aligned && within { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
     }
 }

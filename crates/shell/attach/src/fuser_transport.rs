@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{SendError, Sender, channel};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,18 +17,22 @@ use fuser::{
 use zeroize::Zeroizing;
 
 use crate::device::SECTOR;
-use crate::fuse::{DeviceFile, MAX_BACKGROUND, MAX_TRANSFER, Serving, Transport};
+use crate::fuse::{Carrier, DeviceFile, MAX_BACKGROUND, MAX_TRANSFER, OPEN_FLAGS, Serving, Transport, errno};
+use crate::locked::Aborter;
 use crate::memory::mark_io_thread;
 
 pub(crate) struct FuserTransport;
 
 impl Transport for FuserTransport {
-    fn serve(&self, connection: OwnedFd, file: DeviceFile, workers: usize) -> io::Result<Serving> {
-        let mut config = Config::default();
-        config.acl = SessionACL::All; // the kernel already admits root only
-        config.n_threads = Some(workers);
-        config.clone_fd = true;
-        let session = Session::from_fd(Answers(file), connection, SessionACL::All, config)?;
+    fn serve(
+        &self,
+        connection: OwnedFd,
+        file: DeviceFile,
+        workers: usize,
+        _: &Aborter,
+    ) -> io::Result<Serving> {
+        let (session, _) = open_session(connection, file, workers, false)?;
+        let notifier = session.notifier();
         let run = move || {
             // The workers inherit it.
             if !mark_io_thread() {
@@ -33,12 +40,43 @@ impl Transport for FuserTransport {
             }
             session.run()
         };
-        Ok(Serving(thread::Builder::new().name("device".into()).spawn(run)?))
+        let thread = thread::Builder::new().name("device".into()).spawn(run)?;
+        Ok(Serving { thread, carrier: Carrier::Device, notifier })
     }
 }
 
-/// Nothing about the file ever changes but its content, which is not cached.
-const FOREVER: Duration = Duration::from_secs(1 << 30);
+/// Answers the kernel's INIT. With `offer_uring`, also returns whether the kernel wants to go on over io_uring: then it
+/// holds requests back until each of its queues has a buffer, or one was refused. What stays on `/dev/fuse` is the
+/// session's.
+pub(crate) fn open_session(
+    connection: OwnedFd,
+    file: DeviceFile,
+    workers: usize,
+    offer_uring: bool,
+) -> io::Result<(Session<Answers>, bool)> {
+    let mut config = Config::default();
+    config.acl = SessionACL::All; // the kernel already admits root only
+    config.n_threads = Some(workers);
+    config.clone_fd = true;
+    let over_uring = Arc::new(AtomicBool::new(false));
+    let (held, writes) = channel::<HeldWrite>();
+    let holder = file.clone();
+    // Ends with the session, which has the other end of the channel.
+    thread::Builder::new().name("held".into()).spawn(move || {
+        let _ = mark_io_thread();
+        writes.iter().for_each(|write| write.finish(&holder));
+    })?;
+    let answers = Answers { file, offer_uring, over_uring: Arc::clone(&over_uring), held };
+    let session = Session::from_fd(answers, connection, SessionACL::All, config)?;
+    Ok((session, over_uring.load(Relaxed)))
+}
+
+/// The attributes never change by themselves. Who asks for the state of any loop device of the machine would otherwise
+/// wait for this process.
+pub(crate) const FOREVER: Duration = Duration::from_secs(1 << 30);
+
+/// The kernel's own default, bytes. Nothing is read ahead in a file without a cache.
+const MAX_READAHEAD: u32 = 128 << 10;
 
 thread_local! {
     /// Where a READ is answered from; as large as the largest. It holds pages of the database in the clear, so it
@@ -46,7 +84,12 @@ thread_local! {
     static ANSWER: RefCell<Zeroizing<Vec<u8>>> = RefCell::new(Zeroizing::new(vec![0; MAX_TRANSFER as usize]));
 }
 
-struct Answers(DeviceFile);
+pub(crate) struct Answers {
+    file: DeviceFile,
+    offer_uring: bool,
+    over_uring: Arc<AtomicBool>,
+    held: Sender<HeldWrite>,
+}
 
 impl Filesystem for Answers {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -62,11 +105,15 @@ impl Filesystem for Answers {
         if limits.contains(&false) {
             return Err(io::Error::from_raw_os_error(libc::EPROTO));
         }
+        // A larger readahead would make the kernel's largest request, and so each buffer, larger than a transfer.
+        let _ = config.set_max_readahead(MAX_READAHEAD);
+        let uring = InitFlags::FUSE_OVER_IO_URING;
+        self.over_uring.store(self.offer_uring && config.add_capabilities(uring).is_ok(), Relaxed);
         Ok(())
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let size = self.0.size();
+        let size = self.file.size();
         reply.attr(
             &FOREVER,
             &FileAttr {
@@ -90,11 +137,7 @@ impl Filesystem for Answers {
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        // Closing a file makes nothing durable here, so the kernel need not tell (NOFLUSH).
-        let flags = FopenFlags::FOPEN_DIRECT_IO
-            | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
-            | FopenFlags::FOPEN_NOFLUSH;
-        reply.opened(FileHandle(0), flags);
+        reply.opened(FileHandle(0), FopenFlags::from_bits_retain(OPEN_FLAGS));
     }
 
     fn read(
@@ -110,9 +153,9 @@ impl Filesystem for Answers {
     ) {
         ANSWER.with_borrow_mut(|answer| match answer.get_mut(..size as usize) {
             None => reply.error(Errno::EINVAL),
-            Some(buffer) => match self.0.read(offset, buffer) {
+            Some(buffer) => match self.file.read(offset, buffer) {
                 Ok(()) => reply.data(buffer),
-                Err(error) => reply.error(errno(&error)),
+                Err(error) => reply.error(Errno::from_i32(errno(&error))),
             },
         });
     }
@@ -129,9 +172,14 @@ impl Filesystem for Answers {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.0.write(offset, data) {
-            Ok(()) => reply.written(data.len() as u32),
-            Err(error) => reply.error(errno(&error)),
+        match self.file.write_at_once(offset, data) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                let held = HeldWrite { offset, bytes: Zeroizing::new(data.to_vec()), reply };
+                if let Err(SendError(held)) = self.held.send(held) {
+                    held.finish(&self.file);
+                }
+            }
+            done => answer_write(&self.file, data.len(), done, reply),
         }
     }
 
@@ -140,7 +188,7 @@ impl Filesystem for Answers {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer(reply, self.0.flush());
+        answer(reply, self.file.flush(|| ()));
     }
 
     fn fallocate(
@@ -153,28 +201,43 @@ impl Filesystem for Answers {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        answer(reply, self.0.fallocate(offset, length, mode));
+        answer(reply, self.file.fallocate(offset, length, mode, || ()));
     }
 
     /// The loop device takes the block size as the granularity of its discards.
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let sector = SECTOR as u32;
-        reply.statfs(self.0.size() / u64::from(sector), 0, 0, 1, 0, sector, 0, sector);
+        reply.statfs(self.file.size() / u64::from(sector), 0, 0, 1, 0, sector, 0, sector);
+    }
+}
+
+/// A write that waits for space, so that the worker that it came to can serve others.
+struct HeldWrite {
+    offset: u64,
+    bytes: Zeroizing<Vec<u8>>,
+    reply: ReplyWrite,
+}
+
+impl HeldWrite {
+    fn finish(self, file: &DeviceFile) {
+        let done = file.write(self.offset, &self.bytes, || ());
+        answer_write(file, self.bytes.len(), done, self.reply);
+    }
+}
+
+fn answer_write(file: &DeviceFile, length: usize, done: io::Result<()>, reply: ReplyWrite) {
+    match done {
+        Ok(()) => {
+            reply.written(length as u32);
+            file.after_write();
+        }
+        Err(error) => reply.error(Errno::from_i32(errno(&error))),
     }
 }
 
 fn answer(reply: ReplyEmpty, result: io::Result<()>) {
     match result {
         Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
-    }
-}
-
-/// `ENOSYS` would make the kernel believe that the operation does not exist and never ask again; a later FSYNC
-/// would then succeed without reaching the device.
-fn errno(error: &io::Error) -> Errno {
-    match error.raw_os_error() {
-        None | Some(libc::ENOSYS) => Errno::EIO,
-        Some(number) => Errno::from_i32(number),
+        Err(error) => reply.error(Errno::from_i32(errno(&error))),
     }
 }

@@ -48,6 +48,11 @@ impl Aborter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).state == State::Cut
     }
 
+    /// Where the device file is, or was.
+    pub(crate) fn device(&self) -> PathBuf {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).device.clone()
+    }
+
     /// The connection has ended in order: there is nothing to break any more.
     pub(crate) fn disarm(&self) {
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,6 +22,14 @@ use crate::error::{AttachError, Missing, Tried};
 /// INVARIANT: one request of the block layer is one WRITE, so that a block is never torn between two.
 const MAX_REQUEST_KIB: u32 = crate::fuse::MAX_TRANSFER / 1024 / 2;
 
+/// What a file that is read in order has under way, KiB: some of the largest requests for each worker, so that none waits
+/// while the file system asks for more. With the kernel's 128 KiB they would take turns.
+const READ_AHEAD_KIB: u32 = 16 * MAX_REQUEST_KIB;
+
+/// Dirty pages of the file system, bytes, from which the kernel slows writers down: what a host that is slow, or has no
+/// space, makes it keep, and what an unmount has to write. It is no hard bound (decision 0211).
+const MAX_DIRTY: u64 = 1 << 30;
+
 const LOOP_MAJOR: u64 = 7;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
@@ -57,6 +65,7 @@ struct LoopConfig {
 
 nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
 nix::ioctl_read_bad!(loop_get_status64, 0x4C05, LoopInfo);
+nix::ioctl_none_bad!(loop_set_capacity, 0x4C07);
 nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
 nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
 
@@ -139,8 +148,21 @@ impl LoopDevice {
     fn configured(number: u64, file: File) -> Result<Self, AttachError> {
         let info = status(&file).tried(|| format!("ask for the state of {}", node(number).display()))?;
         let identity = Identity { number, device: info.device, inode: info.inode };
-        let limit = identity.setting("queue/max_sectors_kb");
-        fs::write(&limit, MAX_REQUEST_KIB.to_string()).tried(|| format!("write {}", limit.display()))?;
+        identity
+            .set("queue/max_sectors_kb", MAX_REQUEST_KIB)
+            .tried(|| format!("limit the requests of {}", node(number).display()))?;
+        // Read ahead, no scheduler (the device has no order to gain from), dirty pages: not every kernel has each, and
+        // the device is right without.
+        for (name, value) in [
+            ("queue/scheduler", "none".to_owned()),
+            ("queue/read_ahead_kb", READ_AHEAD_KIB.to_string()),
+            ("bdi/strict_limit", "1".to_owned()),
+            ("bdi/max_bytes", MAX_DIRTY.to_string()),
+        ] {
+            if let Err(error) = identity.set(name, value) {
+                tracing::warn!(%error, name, "a setting of the loop device was refused");
+            }
+        }
         if info.flags & LO_FLAGS_DIRECT_IO == 0 {
             // Buffered, the pages of the volume would lie in the host's page cache, and a write would wait there.
             let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
@@ -187,13 +209,26 @@ impl Identity {
             .is_ok_and(|info| (info.device, info.inode) == (self.device, self.inode))
     }
 
+    /// Takes over the size of the file beneath, once that has grown.
+    pub(crate) fn grow(self) -> io::Result<()> {
+        let device = open(self.number)?;
+        let info = status(&device)?;
+        if (info.device, info.inode) != (self.device, self.inode) {
+            return Err(io::Error::from_raw_os_error(libc::ENXIO));
+        }
+        // SAFETY: the request takes no argument.
+        unsafe { loop_set_capacity(device.as_raw_fd()) }?;
+        Ok(())
+    }
+
     /// The FUSE connection of the file beneath: the minor number of the file's device.
     pub(crate) fn connection(self) -> u64 {
         nix::sys::stat::minor(self.device)
     }
 
-    fn setting(self, name: &str) -> PathBuf {
-        Path::new("/sys/block").join(format!("loop{}", self.number)).join(name)
+    fn set(self, name: &str, value: impl ToString) -> io::Result<()> {
+        let directory = Path::new("/sys/block").join(format!("loop{}", self.number));
+        fs::write(directory.join(name), value.to_string())
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Mounting and unmounting wait for the device: call them on a thread that is [`crate::apart`].
 
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -90,6 +94,49 @@ pub(crate) fn is_block_size_refused(error: Errno) -> bool {
     matches!(error, Errno::ENOSYS | Errno::EINVAL)
 }
 
+/// The beginning of `struct xfs_fsop_geom_v1`.
+#[repr(C)]
+struct Geometry {
+    block_size: u32,
+    extent_size: u32,
+    group_blocks: u32,
+    groups: u32,
+    log_blocks: u32,
+    sector_size: u32,
+    inode_size: u32,
+    max_inode_percent: u32,
+    data_blocks: u64,
+    rest: [u64; 9],
+}
+
+/// `struct xfs_growfs_data`.
+#[repr(C)]
+struct Growth {
+    blocks: u64,
+    max_inode_percent: u32,
+}
+
+nix::ioctl_read!(xfs_geometry, b'X', 100, Geometry);
+nix::ioctl_write_ptr!(xfs_grow, b'X', 110, Growth);
+
+/// Makes the file system that is mounted at `target` as large as its device, which has `size` bytes, if it is smaller.
+/// If it is not, the kernel writes the copies of the superblock anew: a crash while growing may have left them old, and
+/// `xfs_repair` would believe them.
+pub(crate) fn grow(target: &Path, size: u64) -> io::Result<()> {
+    let root = File::open(target)?;
+    let mut geometry = MaybeUninit::<Geometry>::zeroed();
+    // SAFETY: the structure has the layout that the request fills, and every value of it is valid.
+    let geometry = unsafe {
+        xfs_geometry(root.as_raw_fd(), geometry.as_mut_ptr())?;
+        geometry.assume_init()
+    };
+    let blocks = (size / u64::from(geometry.block_size.max(1))).max(geometry.data_blocks);
+    let growth = Growth { blocks, max_inode_percent: geometry.max_inode_percent };
+    // SAFETY: the request reads the structure.
+    unsafe { xfs_grow(root.as_raw_fd(), &growth) }?;
+    Ok(())
+}
+
 /// Unmounts; everything is on the device then. Processes that are about to exit are waited for.
 ///
 /// # Errors
@@ -114,6 +161,12 @@ mod tests {
         sector[4..8].copy_from_slice(&block_size.to_be_bytes());
         sector[126] = in_progress;
         sector
+    }
+
+    #[test]
+    fn structures_have_the_sizes_of_the_kernels_header() {
+        assert_eq!(size_of::<Geometry>(), 112);
+        assert_eq!(size_of::<Growth>(), 16);
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn what_is_overwritten_at_random_is_cleaned_and_reads_back() {
     for index in 0..blocks {
         device.write(index * BLOCK, &[1; BLOCK as usize]).unwrap();
     }
-    // The cleaner begins when three tenths of the live data and two segments are dead: overwrite until it has worked.
+    // The cleaner begins when four segments are dead: overwrite until it has worked.
     let mut random = 1_u64;
     for number in 0..MOST_ROUNDS * blocks {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

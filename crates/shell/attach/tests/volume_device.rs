@@ -175,6 +175,7 @@ fn threads_read_what_they_wrote_while_checkpoints_and_snapshots_go_on() {
         checkpoint_after: 1 << 20,
         write_behind: 64 << 10,
         pending_limit: 256 << 10,
+        ..Options::default()
     };
     let device = VolumeDevice::open(&dir, ID, key(), options).unwrap();
     const THREADS: u64 = 4;
@@ -279,4 +280,25 @@ fn no_plaintext_reaches_the_disk() {
         assert!(!found, "{}", path.display());
     }
     assert!(files >= 6);
+}
+
+#[test]
+fn an_older_copy_of_the_whole_directory_is_refused_and_a_volume_grows_on_real_files() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, old) = (home.path().join("volume"), home.path().join("old"));
+    create(&dir);
+    VolumeDevice::snapshot_closed(&dir, &old).unwrap();
+    let device = open(&dir);
+    device.grow(2 * SIZE).unwrap();
+    device.write(2 * SIZE - 8192, &[7; 8192]).unwrap();
+    device.close().unwrap();
+    let anchor = device.anchor();
+    drop(device);
+    let anchored = || Options { anchor: Some(anchor), ..Options::default() };
+    let refused = VolumeDevice::open(&old, ID, key(), anchored());
+    assert!(matches!(refused, Err(VolumeError::RolledBack { found: 0, .. })));
+    let device = VolumeDevice::open(&dir, ID, key(), anchored()).unwrap();
+    let mut block = [0; 8192];
+    device.read(2 * SIZE - 8192, &mut block).unwrap();
+    assert_eq!((device.size(), block[0]), (2 * SIZE, 7));
 }

@@ -1,24 +1,30 @@
 //! A volume in a directory, as a block device that many threads use at once.
 //!
-//! A write is a copy into memory. Whoever flushes commits for all that wait, on its own thread; a worker writes ahead
-//! when much is pending, and takes the checkpoints.
+//! A write is a copy into memory. Whoever flushes commits for all that wait, on its own thread, or begins
+//! right after a write that a flush is expected to follow. Two workers write ahead when much is pending.
 
+mod damage;
+mod foresight;
+mod renewal;
 mod worker;
 
 use std::{
     io,
+    ops::ControlFlow,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread,
+    time::Instant,
 };
 
 use envelope::SystemEntropy;
-pub use volume::VolumeError;
-use volume::{BLOCK, SEGMENT, Volume, VolumeKey, clone_header};
+pub use volume::{Anchor, Keys, VolumeError, WrappedKey};
+use volume::{BLOCK, Observe, Observed, Progress, SEGMENT, Scrub, Volume, VolumeKey, clone_header};
 
-use self::worker::Worker;
+use self::{damage::DamageLog, foresight::Foresight, worker::Worker};
 use crate::{
     BlockDevice,
     segment_files::{self, SegmentFiles},
@@ -35,6 +41,8 @@ pub struct Options {
     pub write_behind: usize,
     /// Unwritten data at which writers wait. Default 32 MiB.
     pub pending_limit: usize,
+    /// What the key service remembers of the volume; without it any copy is taken, however old.
+    pub anchor: Option<Anchor>,
 }
 
 impl Default for Options {
@@ -44,9 +52,16 @@ impl Default for Options {
             checkpoint_after: 256 << 20,
             write_behind: 8 << 20,
             pending_limit: 32 << 20,
+            anchor: None,
         }
     }
 }
+
+/// Bytes that a scrub reads at once, roughly.
+const SCRUB_STEP: u64 = 1 << 20;
+
+/// Unwritten data, bytes, that is at most committed ahead of the flush that is expected.
+const EARLY: usize = 256 << 10;
 
 /// What a volume has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,6 +70,8 @@ pub struct Stats {
     pub live_blocks: u64,
     /// Bytes that the segment files take up on the host.
     pub segment_bytes: u64,
+    /// Bytes not yet written.
+    pub pending: u64,
     /// Bytes written to the host, with everything.
     pub bytes_written: u64,
     /// Groups committed, each one durable write.
@@ -73,6 +90,14 @@ pub struct Stats {
     pub freed_segments: u64,
     /// Segments that the cleaner could not read, in part at least, and left alone.
     pub stuck_segments: u64,
+    /// Volume keys that are needed: 1, and more until a renewal is through.
+    pub generations: u64,
+    /// Blocks and nodes that were live at the last checkpoint.
+    pub live_records: u64,
+    /// Those of them that are sealed under older keys.
+    pub older_records: u64,
+    /// Bytes that the files take which are kept for a full host, and to be used again.
+    pub reserve: u64,
 }
 
 /// An open volume. Dropping it without [`VolumeDevice::close`] is a crash: what was flushed is there after the next
@@ -81,9 +106,12 @@ pub struct Stats {
 pub struct VolumeDevice {
     volume: Arc<Volume<SegmentFiles>>,
     worker: Worker,
+    second: Worker,
     options: Options,
+    foresight: Foresight,
     flushes: AtomicU64,
     authentication_failures: AtomicU64,
+    damage: DamageLog,
 }
 
 impl VolumeDevice {
@@ -107,29 +135,56 @@ impl VolumeDevice {
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::WrongVolume`], [`VolumeError::WrongKey`],
-    /// [`VolumeError::Damaged`], [`VolumeError::UnknownVersion`], [`VolumeError::Io`].
-    pub fn open(dir: &Path, id: &str, key: VolumeKey, options: Options) -> Result<Arc<Self>, VolumeError> {
+    /// [`VolumeError::Damaged`], [`VolumeError::RolledBack`], [`VolumeError::UnknownVersion`], [`VolumeError::Io`].
+    pub fn open(
+        dir: &Path,
+        id: &str,
+        keys: impl Into<Keys>,
+        options: Options,
+    ) -> Result<Arc<Self>, VolumeError> {
         let core = volume::Options {
             node_cache: options.node_cache,
             checkpoint_after: options.checkpoint_after,
+            anchor: options.anchor,
             ..volume::Options::default()
         };
         let files = SegmentFiles::open(dir)?;
-        let volume = Arc::new(Volume::open(files, id, key, Arc::new(SystemEntropy), core)?);
-        let worker = Worker::start(volume.clone(), options.write_behind)
-            .map_err(|e| VolumeError::io("start the worker", e))?;
+        let volume = Arc::new(Volume::open(files, id, keys, Arc::new(SystemEntropy), core)?);
+        let failed = |e| VolumeError::io("start a worker", e);
+        let worker = Worker::upkeep(volume.clone(), options.write_behind).map_err(failed)?;
+        let second = Worker::writing_ahead(volume.clone(), options.write_behind).map_err(failed)?;
+        if volume.is_renewing() {
+            worker.wake();
+        }
         Ok(Arc::new(Self {
             volume,
             worker,
+            second,
             options,
+            foresight: Foresight::default(),
             flushes: AtomicU64::new(0),
             authentication_failures: AtomicU64::new(0),
+            damage: DamageLog::default(),
         }))
     }
 
     /// Whether `dir` holds a whole volume.
     pub fn exists(dir: &Path) -> bool {
         segment_files::exists(dir)
+    }
+
+    /// Where the log stands, for the key service to remember: at attach, at intervals, and after
+    /// [`VolumeDevice::close`]. Waits for a commit that is under way.
+    pub fn anchor(&self) -> Anchor {
+        self.volume.anchor()
+    }
+
+    /// Makes the volume larger, to `size` bytes, durably; what is added reads as zeros.
+    ///
+    /// # Errors
+    /// As [`Volume::grow`].
+    pub fn grow(&self, size: u64) -> Result<(), VolumeError> {
+        self.volume.grow(size)
     }
 
     /// Makes a snapshot of the open volume in the new directory `to`: everything written before the call.
@@ -147,6 +202,7 @@ impl VolumeDevice {
     pub fn close(&self) -> Result<(), VolumeError> {
         let closed = self.volume.close();
         self.worker.stop();
+        self.second.stop();
         self.volume.segments().release();
         closed
     }
@@ -157,6 +213,56 @@ impl VolumeDevice {
         self.volume.lock();
     }
 
+    /// Reads all that is on the disk of the open volume and opens it, at half the speed at which that goes, so that the
+    /// disk is free for others in between. `observe` is told as by [`crate::check`]; what it is told of is damage of
+    /// [`VolumeDevice::damage`] as well.
+    ///
+    /// # Errors
+    /// [`VolumeError::Locked`], [`VolumeError::Io`] if not even the header can be read. Damage is no error.
+    pub fn scrub(&self, observe: &mut Observe<'_>) -> Result<(Progress, ControlFlow<()>), VolumeError> {
+        let mut scrub = Scrub::default();
+        let mut flow = ControlFlow::Continue(());
+        let mut noting = |observed: Observed<'_>| {
+            if let Observed::Found(finding) = observed
+                && finding.flaw.is_damage()
+            {
+                self.damage.note(finding.what.clone());
+            }
+            flow = observe(observed);
+            flow
+        };
+        loop {
+            let began = Instant::now();
+            if !self.volume.scrub_step(&mut scrub, SCRUB_STEP, &mut noting)? || scrub.is_ended() {
+                break;
+            }
+            thread::sleep(began.elapsed());
+        }
+        Ok((scrub.progress(), flow))
+    }
+
+    /// Gives space back to the host as far as that is possible now, in the background.
+    pub fn reclaim(&self) {
+        self.worker.reclaim();
+    }
+
+    /// Bytes of data that the host holds, at most: what was written since the last checkpoint may have overwritten some.
+    pub fn held(&self) -> u64 {
+        let usages = self.volume.usages();
+        usages.live_blocks * BLOCK as u64 + usages.log_bytes
+    }
+
+    /// What reads, the cleaner or a scrub found not to be what was written since the open, each place once and named for
+    /// people (1024 at most).
+    pub fn damage(&self) -> Vec<String> {
+        for what in self.volume.take_lost() {
+            if self.damage.note(what.clone()) {
+                tracing::error!(what, "the cleaner leaves what it cannot read");
+            }
+        }
+        self.damage.places()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         let usages = self.volume.usages();
@@ -164,6 +270,7 @@ impl VolumeDevice {
         Stats {
             live_blocks: usages.live_blocks,
             segment_bytes: files.allocated().unwrap_or(0),
+            pending: usages.pending as u64,
             bytes_written: files.written(),
             groups: files.writes(),
             flushes: self.flushes.load(Relaxed),
@@ -173,6 +280,10 @@ impl VolumeDevice {
             cleaned_bytes: usages.cleaned_bytes,
             freed_segments: usages.freed_segments,
             stuck_segments: usages.stuck_segments,
+            generations: usages.generations,
+            live_records: usages.live_records,
+            older_records: usages.older_records,
+            reserve: files.reserve(),
         }
     }
 
@@ -198,7 +309,8 @@ impl VolumeDevice {
         wrapped_key: &[u8],
     ) -> Result<(), VolumeError> {
         segment_files::copy(snapshot_dir, dir, |header| {
-            clone_header(header, source_id, id, key, wrapped_key, &SystemEntropy)
+            let keys = [WrappedKey { key, wrapped: wrapped_key }];
+            clone_header(header, source_id, id, &keys, None, &SystemEntropy)
         })
     }
 
@@ -210,14 +322,36 @@ impl VolumeDevice {
         segment_files::remove(dir)
     }
 
+    /// Waits until what is pending, and the log, are short enough for more.
+    fn make_room(&self) -> io::Result<()> {
+        if self.volume.log_is_overlong() {
+            self.or_make_space(self.volume.checkpoint())?;
+        }
+        if self.volume.pending() > self.options.pending_limit {
+            self.or_make_space(self.volume.commit_down_to(self.options.pending_limit / 2))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the worker make space if that is what is missing. Who carries the requests tries again (decision 0213).
+    fn or_make_space(&self, done: Result<(), VolumeError>) -> io::Result<()> {
+        if done.as_ref().is_err_and(VolumeError::is_full) {
+            self.worker.wake();
+        }
+        self.answer(done)
+    }
+
     /// Tells the outermost edge of what failed, and the caller what a device says.
     fn answer(&self, done: Result<(), VolumeError>) -> io::Result<()> {
         done.map_err(|error| {
             match &error {
-                VolumeError::Damaged(_) => {
+                VolumeError::Damaged(what) => {
                     self.authentication_failures.fetch_add(1, Relaxed);
-                    tracing::error!(%error, "the volume is not what was written");
+                    if self.damage.note(what.clone()) {
+                        tracing::error!(%error, "the volume is not what was written");
+                    }
                 }
+                error if error.is_full() => {} // who carries the requests tells that they wait
                 VolumeError::Io { source, .. } => {
                     tracing::error!(%error, %source, "the host failed the volume")
                 }
@@ -238,14 +372,14 @@ impl BlockDevice for VolumeDevice {
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if self.volume.pending() > self.options.pending_limit {
-            self.answer(self.volume.commit_down_to(self.options.pending_limit / 2))?;
-        }
+        self.make_room()?;
+        self.foresight.write(offset, bytes.len());
         let longest = self.volume.atomic_write();
         let (mut offset, mut rest) = (offset, bytes);
         while !rest.is_empty() {
-            // Longer ones than an atomic unit are cut at the borders of blocks.
-            let length = (longest - offset as usize % BLOCK).min(rest.len());
+            // Longer ones than an atomic unit, which the kernel does not send, are cut at the borders of blocks.
+            let cut = longest - offset as usize % BLOCK;
+            let length = if rest.len() <= longest { rest.len() } else { cut };
             let (part, after) = rest.split_at(length);
             self.answer(self.volume.write(offset, part))?;
             offset += length as u64;
@@ -253,16 +387,25 @@ impl BlockDevice for VolumeDevice {
         }
         if self.volume.pending() > self.options.write_behind {
             self.worker.wake();
+            self.second.wake();
         }
         Ok(())
     }
 
+    fn after_write(&self) {
+        if self.foresight.expects_flush() {
+            self.volume.commit_early(EARLY);
+        }
+    }
+
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.make_room()?;
         self.answer(self.volume.discard(offset, length))
     }
 
     fn flush(&self) -> io::Result<()> {
-        let flushed = self.answer(self.volume.flush());
+        self.foresight.flush();
+        let flushed = self.or_make_space(self.volume.flush());
         self.flushes.fetch_add(1, Relaxed);
         if self.volume.checkpoint_is_due() {
             self.worker.wake();
@@ -275,5 +418,6 @@ impl Drop for VolumeDevice {
     fn drop(&mut self) {
         self.volume.lock();
         self.worker.stop();
+        self.second.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes ahead of a flush, takes the checkpoints and cleans.
+//! The threads that write ahead of a flush; one of them takes the checkpoints and cleans as well.
 
 use std::{
     io,
@@ -11,13 +11,26 @@ use volume::{Volume, VolumeError};
 
 use crate::{memory::mark_io_thread, segment_files::SegmentFiles};
 
-/// Bytes that the cleaner moves at once: a flush waits no longer than for one group of so many.
-const CLEAN_STEP: usize = 1 << 20;
+/// Bytes that the cleaner moves at once while others write: the disk is busy with no more when a flush comes.
+const CLEAN_STEP: usize = 256 << 10;
+/// The same while nobody writes.
+const IDLE_STEP: usize = 1 << 20;
+/// The thread looks for something to do so often, asked or not.
+const TICK: Duration = Duration::from_secs(1);
+/// Bytes of log from which an idle volume takes a checkpoint, so that what is dead shows;
+const MUCH_LOG: u64 = 8 << 20;
+/// the same where the host has no space.
+const LITTLE_LOG: u64 = 256 << 10;
+/// Rest after a failure; twice as long after each further one, up to so many doublings.
+const BACK_OFF: Duration = Duration::from_millis(100);
+const MOST_DOUBLINGS: u32 = 6;
 
 /// What the thread was asked for.
 #[derive(Debug, Default)]
 struct Asked {
     work: bool,
+    /// Space is short: take a checkpoint and clean, although neither is due.
+    reclaim: bool,
     stop: bool,
 }
 
@@ -27,7 +40,7 @@ struct Signal {
     changed: Condvar,
 }
 
-/// Owns the thread; ends it at the latest when it is dropped.
+/// Owns a thread; ends it at the latest when it is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     signal: Arc<Signal>,
@@ -35,17 +48,40 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn start(volume: Arc<Volume<SegmentFiles>>, write_behind: usize) -> io::Result<Self> {
+    /// A worker that writes ahead. Two of them keep the disk busy: one seals while the other writes.
+    pub fn writing_ahead(volume: Arc<Volume<SegmentFiles>>, write_behind: usize) -> io::Result<Self> {
+        Self::start("write ahead", move |_| volume.commit_down_to(write_behind / 2))
+    }
+
+    /// The worker that writes ahead, takes checkpoints and cleans.
+    pub fn upkeep(volume: Arc<Volume<SegmentFiles>>, write_behind: usize) -> io::Result<Self> {
+        let mut groups = 0;
+        Self::start("volume", move |signal| {
+            Work { volume: &volume, write_behind, signal, groups: &mut groups }.run()
+        })
+    }
+
+    fn start(
+        name: &str,
+        mut work: impl FnMut(&Signal) -> Result<(), VolumeError> + Send + 'static,
+    ) -> io::Result<Self> {
         let signal = Arc::new(Signal::default());
         let heard = signal.clone();
-        let thread = thread::Builder::new().name("volume".into()).spawn(move || {
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
             // What this thread writes gives memory back. The threads that serve the device warn if the kernel refuses.
             let _ = mark_io_thread();
+            let mut failures = 0;
             while heard.wait() {
-                if let Err(error) = work(&volume, write_behind, &heard) {
-                    // The next flush meets the same error and reports it to who waits for it.
+                let Err(error) = work(&heard) else {
+                    failures = 0;
+                    continue;
+                };
+                if failures == 0 && !matches!(error, VolumeError::Locked) {
+                    // Who waits for a flush meets the same error and reports it.
                     tracing::warn!(%error, "could not write ahead");
                 }
+                heard.rest(BACK_OFF * 2_u32.pow(failures));
+                failures = (failures + 1).min(MOST_DOUBLINGS);
             }
         })?;
         Ok(Self { signal, thread: Mutex::new(Some(thread)) })
@@ -58,6 +94,13 @@ impl Worker {
             asked.work = true;
             self.signal.changed.notify_one();
         }
+    }
+
+    /// The host is short of space: give back what is dead.
+    pub fn reclaim(&self) {
+        let mut asked = self.signal.lock();
+        (asked.work, asked.reclaim) = (true, true);
+        self.signal.changed.notify_one();
     }
 
     /// Ends the thread, and waits for it.
@@ -84,13 +127,17 @@ impl Signal {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for work; false when it is time to stop.
+    /// Waits for work, a tick at most; false when it is time to stop.
     fn wait(&self) -> bool {
         let asked = self.lock();
-        let waited = self.changed.wait_while(asked, |asked| !asked.work && !asked.stop);
-        let mut asked = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(asked, TICK, |asked| !asked.work && !asked.stop);
+        let mut asked = waited.unwrap_or_else(PoisonError::into_inner).0;
         asked.work = false;
         !asked.stop
+    }
+
+    fn take_reclaim(&self) -> bool {
+        std::mem::take(&mut self.lock().reclaim)
     }
 
     /// Rests for a while; false when it is time to stop.
@@ -100,24 +147,46 @@ impl Signal {
     }
 }
 
-/// Writes ahead and takes checkpoints; after one, cleans in small steps as long as too much space is dead.
-fn work(volume: &Volume<SegmentFiles>, write_behind: usize, signal: &Signal) -> Result<(), VolumeError> {
-    let mut cleaning = false;
-    loop {
-        if volume.pending() > write_behind {
-            volume.commit_down_to(write_behind / 2)?;
-        }
-        if volume.checkpoint_is_due() {
-            volume.checkpoint()?;
-            cleaning = true;
-        }
-        let began = Instant::now();
-        if !cleaning || !volume.clean_step(CLEAN_STEP)? {
-            return Ok(());
-        }
-        // The disk and the log are free for others half of the time.
-        if !signal.rest(began.elapsed()) {
-            return Ok(());
+/// What the thread does: writes ahead, takes checkpoints, keeps the reserve, and cleans in small steps for as long as too
+/// much space is dead.
+struct Work<'a> {
+    volume: &'a Volume<SegmentFiles>,
+    write_behind: usize,
+    signal: &'a Signal,
+    /// Groups that had been written when it looked last.
+    groups: &'a mut u64,
+}
+
+impl Work<'_> {
+    fn run(&mut self) -> Result<(), VolumeError> {
+        let (volume, signal) = (self.volume, self.signal);
+        loop {
+            // Without space for the reserve, the host is full, or nearly so.
+            let low = !volume.segments().fill_reserve();
+            if !low && volume.pending() > self.write_behind {
+                volume.commit_down_to(self.write_behind / 2)?;
+            }
+            let groups = volume.segments().writes();
+            let idle = groups == *self.groups;
+            *self.groups = groups;
+            let reclaim = signal.take_reclaim();
+            let stale = volume.usages().log_bytes >= if low || reclaim { LITTLE_LOG } else { MUCH_LOG };
+            if volume.checkpoint_is_due() || ((idle || reclaim) && stale) {
+                volume.checkpoint()?;
+            }
+            let began = Instant::now();
+            let step = if idle { IDLE_STEP } else { CLEAN_STEP };
+            let more = if low || reclaim { volume.clean_all_step(step)? } else { volume.clean_step(step)? };
+            *self.groups = volume.segments().writes();
+            if !more {
+                return Ok(());
+            }
+            // The more is dead, the less of the time the disk is free for others.
+            let least = if idle || volume.is_renewing() { 50 } else { 10 };
+            let share = if low { 100 } else { u32::from(volume.clean_urgency()).max(least) };
+            if !signal.rest((began.elapsed() * (100 - share) / share).min(TICK)) {
+                return Ok(());
+            }
         }
     }
 }

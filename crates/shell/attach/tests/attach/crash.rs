@@ -1,10 +1,12 @@
 //! SIGKILL at any moment: nothing stays, and the journals bring back what was acknowledged.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crate::Test;
+use crate::files::Random;
 use crate::instance::{Volume, eventually};
 
 pub const TESTS: &[Test] = &[
@@ -12,7 +14,13 @@ pub const TESTS: &[Test] = &[
     ("what_was_synced_before_a_kill_is_there_after_recovery", kill_under_load),
     ("a_process_killed_while_it_unmounts_a_hanging_device_is_gone", kill_while_unmounting),
     ("a_process_killed_while_it_formats_starts_over", kill_while_formatting),
+    ("a_process_killed_at_any_moment_leaves_nothing_and_a_clean_file_system", kill_anywhere),
 ];
+
+/// How many kills, each somewhere else: `STRONGROOM_ROUNDS`, as for the crashes of whole machines.
+fn rounds() -> u64 {
+    std::env::var("STRONGROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
 
 fn idle_kill() {
     let volume = Volume::new();
@@ -30,7 +38,7 @@ fn kill_under_load() {
     for _ in 0..4 {
         let mut instance = volume.attach();
         let before = acknowledged();
-        instance.ask(&format!("background acknowledge table 1000 {journal}"));
+        instance.ask(&format!("background acknowledge table 8192 1000 {journal}"));
         eventually("pages are acknowledged", || acknowledged() > before + 2000);
         instance.kill();
         eventually("the writer has failed", || {
@@ -39,7 +47,7 @@ fn kill_under_load() {
             size == acknowledged()
         });
         let mut instance = volume.attach();
-        instance.must(&format!("files check-acknowledged table {journal}"));
+        instance.must(&format!("files check-acknowledged table 8192 {journal}"));
         instance.unmount();
         fs::remove_file(&journal).expect("removed");
     }
@@ -66,4 +74,36 @@ fn kill_while_formatting() {
     let mut instance = volume.attach();
     instance.must("files sync one");
     instance.unmount();
+}
+
+/// While it attaches, serves, grows or detaches. Pages may be old, new or missing; torn they are not, and what was
+/// acknowledged is there.
+fn kill_anywhere() {
+    let volume = Volume::new();
+    let journal = volume.outside("journal");
+    volume.attach().unmount();
+    let mut random = Random(rounds());
+    let mut mebibytes = 512;
+    for round in 0..rounds() {
+        mebibytes += 8;
+        let orders = [
+            format!("background acknowledge table 8192 1000 {journal}"),
+            format!("grow {mebibytes}"),
+            "files fill other 200 1".into(),
+            "unmount".into(),
+        ];
+        let delay = Duration::from_micros(random.next() % 500_000);
+        volume.run_and_kill_after(&orders, delay);
+        let mut instance = volume.attach();
+        if fs::metadata(&journal).is_ok_and(|journal| journal.len() > 0) {
+            instance.must(&format!("files check-acknowledged table 8192 {journal}"));
+        }
+        instance.unmount();
+        let repaired =
+            Command::new("xfs_repair").args(["-n", "-f"]).arg(volume.image()).output().expect("ran");
+        let found = String::from_utf8_lossy(&repaired.stderr);
+        assert!(repaired.status.success(), "round {round}, after {delay:?}: {found}");
+        // Later versions begin at 1 again.
+        let _ = fs::remove_file(&journal);
+    }
 }

@@ -25,9 +25,11 @@ pub struct Counters {
 
 pub struct FileDevice {
     file: File,
-    size: u64,
+    size: AtomicU64,
     pub counters: Counters,
     pub failing: AtomicBool,
+    /// Writes meet a host without space.
+    pub full: AtomicBool,
     hanging: Mutex<bool>,
     resumed: Condvar,
 }
@@ -38,12 +40,18 @@ impl FileDevice {
         let size = file.metadata()?.len();
         Ok(Self {
             file,
-            size,
+            size: AtomicU64::new(size),
             counters: Counters::default(),
             failing: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             hanging: Mutex::new(false),
             resumed: Condvar::new(),
         })
+    }
+
+    pub fn grow(&self, size: u64) {
+        self.file.set_len(size).expect("a sparse file grows");
+        self.size.store(size, Relaxed);
     }
 
     /// From now on every request waits for ever.
@@ -69,7 +77,7 @@ impl FileDevice {
 
 impl BlockDevice for FileDevice {
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Relaxed)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -80,6 +88,9 @@ impl BlockDevice for FileDevice {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.misbehave()?;
+        if self.full.load(Relaxed) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         self.counters.writes.fetch_add(1, Relaxed);
         self.look_for_torn_pages(offset, bytes);
         self.file.write_all_at(bytes, offset)

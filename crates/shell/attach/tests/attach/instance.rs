@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 
 /// What hangs for this long hangs for ever.
 pub const FOREVER: Duration = Duration::from_secs(60);
+
+/// Whether instances are to be carried over io_uring, or over `/dev/fuse`.
+pub static OVER_URING: AtomicBool = AtomicBool::new(false);
 
 /// A volume (a sparse plain file) and the directory of its instance.
 pub struct Volume {
@@ -50,7 +54,15 @@ impl Volume {
 
     /// Starts an instance and kills it, wherever it has got to.
     pub fn start_and_kill_after(&self, delay: Duration) {
+        self.run_and_kill_after(&[], delay);
+    }
+
+    /// Starts an instance with orders, and kills it wherever it has got to.
+    pub fn run_and_kill_after(&self, orders: &[String], delay: Duration) {
         let mut child = spawn(&self.image(), &self.dir(), &[]);
+        let mut input = child.stdin.take().expect("piped");
+        let lines: String = orders.iter().map(|order| format!("{order}\n")).collect();
+        input.write_all(lines.as_bytes()).expect("a pipe holds them");
         thread::sleep(delay);
         child.kill().expect("killed");
         wait(&mut child);
@@ -80,7 +92,10 @@ impl Instance {
         let first = answers.recv_timeout(FOREVER).expect("the process answers");
         let words: Vec<&str> = first.split(' ').collect();
         match words.as_slice() {
-            ["ready", block_size, _] => {
+            ["ready", block_size, carrier, _] => {
+                let fallback = flags.contains(&"no-io-uring");
+                let expected = OVER_URING.load(Relaxed) && !fallback;
+                assert_eq!(*carrier, if expected { "Uring" } else { "Device" });
                 let block_size = block_size.parse().expect("a number");
                 let connection = connection_of(child.id(), &dir.join("device"));
                 Ok(Self { child, orders, answers, block_size, connection, dir: dir.into() })
@@ -185,6 +200,7 @@ fn spawn(image: &Path, dir: &Path, flags: &[&str]) -> Child {
         .arg("instance")
         .args([image, dir])
         .args(flags)
+        .args((!OVER_URING.load(Relaxed)).then_some("device-only"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -200,7 +216,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+pub fn wait(child: &mut Child) -> ExitStatus {
     let mut status = None;
     eventually("the process ends", || {
         status = child.try_wait().expect("waited");
@@ -215,7 +231,7 @@ fn assert_nothing_left(dir: &Path, connection: &str) {
     eventually("the connection is gone", || !connections().contains(&connection.to_owned()));
 }
 
-fn assert_no_device_left(dir: &Path) {
+pub fn assert_no_device_left(dir: &Path) {
     assert_eq!(mounts_under("self", dir), 0, "nobody else sees the mounts");
     eventually("the loop device is free", || attach::find_leftovers(dir).expect("listed").is_empty());
 }

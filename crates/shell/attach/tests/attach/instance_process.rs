@@ -1,7 +1,7 @@
 //! An instance process: attaches a plain file and obeys lines on its standard input, answering each with a line.
 
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use attach::{AttachError, MountOptions, Mounted};
 use nix::mount::{MsFlags, mount};
 
 use crate::file_device::FileDevice;
+use crate::forbidden;
 
 pub fn run(arguments: &[String]) -> ExitCode {
     let [image, dir, flags @ ..] = arguments else { panic!("an image and a directory") };
@@ -21,7 +22,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
         Ok(mounted) => {
-            println!("ready {} {}", mounted.block_size(), mounted.path().display());
+            println!("ready {} {:?} {}", mounted.block_size(), mounted.carrier(), mounted.path().display());
             obey(&device, mounted);
             ExitCode::SUCCESS
         }
@@ -50,7 +51,23 @@ fn start(device: &Arc<FileDevice>, dir: &Path, flags: &[String]) -> Result<Mount
         mount_tmpfs(Path::new("/sbin"));
     }
     let _ = attach::harden_io_process();
-    let options = MountOptions { large_blocks: !has("small-blocks"), ..MountOptions::default() };
+    if has("no-io-uring") {
+        forbidden::io_uring();
+    }
+    if has("no-free-loop") {
+        forbidden::free_loop_device();
+    }
+    if has("busy-loops") {
+        forbidden::quiet_loop_devices();
+    }
+    if let Some(group) = flags.iter().find_map(|flag| flag.strip_prefix("cgroup=")) {
+        std::fs::write(Path::new(group).join("cgroup.procs"), std::process::id().to_string()).expect("moved");
+    }
+    let options = MountOptions {
+        large_blocks: !has("small-blocks"),
+        uring: !has("device-only"),
+        ..MountOptions::default()
+    };
     Mounted::mount(Arc::clone(device) as _, dir, &options)
 }
 
@@ -77,9 +94,8 @@ fn obey(device: &FileDevice, mounted: Mounted) {
     let aborter = mounted.aborter();
     let mut mounted = Some(mounted);
     let mut background = Vec::new();
-    for line in io::stdin().lock().lines() {
-        let line = line.expect("text");
-        let words: Vec<&str> = line.split(' ').collect();
+    while let Some(order) = next_order() {
+        let words: Vec<&str> = order.split(' ').collect();
         let answer = match words.as_slice() {
             ["files", rest @ ..] => {
                 let status = files(&root, rest, Stdio::null()).wait().expect("waited");
@@ -102,9 +118,28 @@ fn obey(device: &FileDevice, mounted: Mounted) {
                 ];
                 values.map(|value| value.load(Relaxed).to_string()).join(" ")
             }
+            ["grow", mebibytes] => {
+                device.grow(mebibytes.parse::<u64>().expect("a number") << 20);
+                match mounted.as_ref().expect("mounted").grow() {
+                    Ok(()) => "ok".into(),
+                    Err(error) => format!("error {error}"),
+                }
+            }
+            // As if the process had died in between.
+            ["grow-device", mebibytes] => {
+                device.grow(mebibytes.parse::<u64>().expect("a number") << 20);
+                "ok".into()
+            }
             ["hang"] => {
                 device.hang();
                 "ok".into()
+            }
+            ["full", full] => {
+                device.full.store(full.parse().expect("true or false"), Relaxed);
+                "ok".into()
+            }
+            ["waits-for-space"] => {
+                mounted.as_ref().is_some_and(|mounted| mounted.waiting_for_space().is_some()).to_string()
             }
             ["fail"] => {
                 device.failing.store(true, Relaxed);
@@ -134,8 +169,18 @@ fn obey(device: &FileDevice, mounted: Mounted) {
             }
             other => panic!("no such order: {other:?}"),
         };
-        println!("{answer}");
+        // Who gave the order may be gone.
+        if writeln!(io::stdout(), "{answer}").is_err() {
+            return;
+        }
     }
+}
+
+/// The next line that is whole; `None` once whoever gives orders is gone, be it in the middle of one.
+fn next_order() -> Option<String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).expect("text");
+    line.strip_suffix('\n').map(str::to_owned)
 }
 
 /// Starts a process on the mounted files; its first answer comes once it runs.

@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = &[
     ("a_system_without_fuse_is_refused", no_fuse),
     ("a_system_without_loop_devices_is_refused", no_loop),
     ("a_system_without_mkfs_is_refused", no_mkfs),
+    ("a_system_without_a_free_loop_device_is_refused", no_free_loop),
+    ("loop_devices_that_others_always_take_first_are_not_waited_for", busy_loops),
     ("a_device_of_broken_sectors_is_refused", broken_sectors),
     ("device_nodes_that_nobody_made_are_made", no_loop_nodes),
 ];
@@ -68,6 +70,14 @@ fn no_loop() {
 
 fn no_mkfs() {
     refused_for("no-mkfs", "mkfs.xfs is not installed (package xfsprogs)");
+}
+
+fn no_free_loop() {
+    refused_for("no-free-loop", "no loop device is free (see the kernel parameter max_loop)");
+}
+
+fn busy_loops() {
+    refused_for("busy-loops", "no loop device is free (see the kernel parameter max_loop)");
 }
 
 fn broken_sectors() {
