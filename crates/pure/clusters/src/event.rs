@@ -44,6 +44,16 @@ pub enum Event {
     KeyUnreachable,
     KeyInaccessible,
     KeyReachable,
+    /// The volume is not what it should be; what is wrong with it follows the sentence.
+    VolumeRefused,
+    /// Something in the volume of a running database is not what was written; what it is follows the sentence.
+    VolumeDamaged,
+    /// What the object store gives back of a snapshot is not what was put there; what it is follows the sentence.
+    SnapshotDamaged,
+    StorageFull,
+    StorageFreed,
+    VolumeKeyRenewing,
+    VolumeKeyRenewed,
 }
 
 impl Event {
@@ -67,6 +77,13 @@ impl Event {
             Self::KeyUnreachable => "0418",
             Self::KeyInaccessible => "0419",
             Self::KeyReachable => "0420",
+            Self::VolumeRefused => "0035",
+            Self::VolumeDamaged | Self::SnapshotDamaged => "0036",
+            Self::StorageFull => "0007",
+            // AWS tells of the modification that made room; here room comes by itself.
+            Self::StorageFreed => "0017",
+            // AWS has no such act: these are its maintenance of a cluster.
+            Self::VolumeKeyRenewing | Self::VolumeKeyRenewed => "0176",
         }
     }
 
@@ -80,6 +97,9 @@ impl Event {
             Self::SnapshotCreating | Self::SnapshotCreated => "backup",
             Self::InstanceShutdown | Self::InstanceRestarted | Self::KeyInaccessible => "availability",
             Self::InstanceFailed | Self::KeyUnreachable | Self::KeyReachable => "failure",
+            Self::VolumeRefused | Self::VolumeDamaged | Self::SnapshotDamaged => "failure",
+            Self::StorageFull | Self::StorageFreed => "low storage",
+            Self::VolumeKeyRenewing | Self::VolumeKeyRenewed => "maintenance",
         }
     }
 
@@ -106,6 +126,17 @@ impl Event {
             Self::InstanceFailed => {
                 "Database instance put into failed. The database could not be started.".into()
             }
+            Self::VolumeRefused => "Database instance put into failed.".into(),
+            Self::VolumeDamaged => "Database instance in available. Its volume is damaged.".into(),
+            Self::SnapshotDamaged => {
+                "The DB cluster snapshot cannot be restored from the object store.".into()
+            }
+            Self::StorageFull => {
+                "Allocated storage has been exhausted. Allocate additional storage to resolve.".into()
+            }
+            Self::StorageFreed => "There is storage for the DB instance again.".into(),
+            Self::VolumeKeyRenewing => "The volume key of the DB cluster is being renewed.".into(),
+            Self::VolumeKeyRenewed => "The volume key of the DB cluster has been renewed.".into(),
             Self::KeyUnreachable => format!(
                 "Amazon RDS is unable to access the KMS encryption key for database instance {name}. This is likely due \
                  to the key being disabled or Amazon RDS being unable to access it. If this continues the database will \
@@ -124,6 +155,15 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The sentence, and one more about what exactly happened.
+    pub fn message_with(self, name: &str, what: &str) -> String {
+        let mut letters = what.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        format!("{} {first}{}.", self.message(name), letters.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +177,10 @@ mod tests {
         ));
         assert!(!text.contains("  "));
         assert_eq!(Event::KeyInaccessible.category(), "availability");
+        let damaged = Event::VolumeDamaged.message_with("orders-1", "block 7 is not authentic");
+        assert_eq!(
+            damaged,
+            "Database instance in available. Its volume is damaged. Block 7 is not authentic."
+        );
     }
 }

@@ -13,6 +13,7 @@ mod observed;
 mod plan;
 mod rules;
 mod snapshot;
+mod space;
 mod spec;
 mod status;
 mod window;
@@ -31,6 +32,7 @@ pub use rules::{
     default_parameter_group,
 };
 pub use snapshot::{SnapshotAction, SnapshotSeen, SnapshotSpec, Source, plan_snapshot};
+pub use space::{SpaceLimits, SpacePlan, SpaceSeen, plan_space};
 pub use spec::{Access, ClusterSpec, Goal, MemberSpec};
 pub use status::{ClusterStatus, InstanceStatus, SnapshotStatus, UnknownStatus};
 pub use window::{BackupWindow, InvalidWindow, MaintenanceWindow, overlap};

@@ -53,4 +53,8 @@ pub struct MemberSeen {
     pub failures: u32,
     /// After a failed start: not before this instant.
     pub retry_at: Option<Timestamp>,
+    /// Its volume finds no room for more.
+    pub full: bool,
+    /// What keeps it from serving is in its volume: trying again does not help.
+    pub refused: bool,
 }

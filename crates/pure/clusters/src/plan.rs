@@ -121,7 +121,9 @@ fn run(spec: &ClusterSpec, seen: &ClusterSeen, now: Timestamp) -> Vec<Action> {
             actions.extend(run_member(id, wish, &member, closed, now));
         }
     }
-    let settled = |m: &MemberSeen| matches!(m.status, InstanceStatus::Available | InstanceStatus::Failed);
+    let settled = |m: &MemberSeen| {
+        matches!(m.status, InstanceStatus::Available | InstanceStatus::StorageFull | InstanceStatus::Failed)
+    };
     let ready = members(spec, seen).all(|(_, wish, member)| wish.delete || settled(&member));
     if seen.status == ClusterStatus::Starting && ready {
         actions.push(set_cluster(ClusterStatus::Available, &[Event::ClusterStarted]));
@@ -147,15 +149,23 @@ fn run_member(
     let set = |to, events: &[Event]| Some(set_member(id, to, events));
     match member.process {
         Process::Stopping => None,
+        // Told while the process is there, which knows what is wrong.
+        Process::Broken if member.refused && member.status != S::Failed => {
+            set(S::Failed, &[Event::VolumeRefused])
+        }
         Process::Broken => Some(Action::Kill(id.clone())),
-        Process::Opening if member.status == S::Available => set(S::Rebooting, &[Event::InstanceShutdown]),
+        Process::Opening if matches!(member.status, S::Available | S::StorageFull) => {
+            set(S::Rebooting, &[Event::InstanceShutdown])
+        }
         Process::Opening => None,
         Process::Serving if wish.reboot && member.status != S::Rebooting => {
             set(S::Rebooting, &[Event::InstanceShutdown])
         }
         Process::Serving if wish.reboot => Some(Action::Stop(id.clone())),
         Process::Serving => match member.status {
-            S::Available => None,
+            S::Available if member.full => set(S::StorageFull, &[Event::StorageFull]),
+            S::StorageFull if !member.full => set(S::Available, &[Event::StorageFreed]),
+            S::Available | S::StorageFull => None,
             S::Creating => set(S::Available, &[Event::InstanceCreated]),
             S::Rebooting | S::Failed => set(S::Available, &[Event::InstanceRestarted]),
             S::Starting
@@ -168,7 +178,7 @@ fn run_member(
         Process::Absent | Process::Idle if wish.reboot => Some(Action::ClearReboot(id.clone())),
         Process::Absent | Process::Idle => match member.status {
             // It went down by itself.
-            S::Available => set(S::Rebooting, &[Event::InstanceShutdown]),
+            S::Available | S::StorageFull => set(S::Rebooting, &[Event::InstanceShutdown]),
             S::Stopped | S::Stopping | S::Deleting | S::Inaccessible | S::InaccessibleRecoverable => {
                 set(S::Starting, &[])
             }

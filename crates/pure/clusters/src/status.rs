@@ -84,6 +84,8 @@ statuses!(
         Starting = "starting",
         Stopped = "stopped",
         Stopping = "stopping",
+        /// It serves, and finds no room for more.
+        StorageFull = "storage-full",
     }
 );
 
@@ -91,6 +93,7 @@ statuses!(
     /// Status of a cluster snapshot.
     SnapshotStatus {
         Available = "available",
+        Copying = "copying",
         Creating = "creating",
         Deleting = "deleting",
         Failed = "failed",
@@ -111,6 +114,13 @@ impl ClusterStatus {
     /// May an instance be added, or the cluster be stopped?
     pub const fn is_available(self) -> bool {
         matches!(self, Self::Available)
+    }
+}
+
+impl SnapshotStatus {
+    /// Is it still being made?
+    pub const fn is_unfinished(self) -> bool {
+        matches!(self, Self::Copying | Self::Creating)
     }
 }
 

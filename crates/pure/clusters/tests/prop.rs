@@ -165,8 +165,10 @@ fn process() -> impl Strategy<Value = Process> {
 fn members() -> impl Strategy<Value = Vec<(MemberSpec, MemberSeen, bool)>> {
     let status = prop::sample::select(InstanceStatus::ALL.to_vec());
     let wish = (any::<bool>(), any::<bool>()).prop_map(|(delete, reboot)| MemberSpec { delete, reboot });
-    let seen = (status, any::<bool>(), process(), 0..9_u32).prop_map(|(status, grant, process, failures)| {
-        MemberSeen { status, grant, process, failures, retry_at: None }
+    let flags = any::<[bool; 3]>();
+    let seen = (status, flags, process(), 0..9_u32).prop_map(|(status, flags, process, failures)| {
+        let [grant, full, refused] = flags;
+        MemberSeen { status, grant, process, failures, retry_at: None, full, refused }
     });
     prop::collection::vec((wish, seen, prop::bool::weighted(0.9)), 0..4)
 }

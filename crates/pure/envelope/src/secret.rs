@@ -75,6 +75,10 @@ impl SecretBytes {
         &self.0
     }
 
+    pub(crate) fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     /// Gives the bytes away to an owner who wipes them.
     pub fn take(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)

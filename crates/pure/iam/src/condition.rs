@@ -11,6 +11,8 @@ use crate::{document::Malformed, request::Context, template::Template};
 /// One line of a `Condition` block: an operator, a key, the values to compare with.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
+    /// As written: `ForAnyValue:StringEquals`.
+    operator: String,
     key: String,
     test: Test,
     negated: bool,
@@ -99,7 +101,26 @@ impl Condition {
         };
         let values =
             listed.into_iter().map(|value| wanted(test, value, variables)).collect::<Result<_, _>>()?;
-        Ok(Self { key: key.to_ascii_lowercase(), test, negated, if_exists, set, values })
+        let (operator, key) = (operator.to_owned(), key.to_ascii_lowercase());
+        Ok(Self { operator, key, test, negated, if_exists, set, values })
+    }
+
+    /// The key, and the keys that are variables in its values.
+    pub(crate) fn context_keys(&self) -> Vec<String> {
+        let variables = self.values.iter().filter_map(|wanted| match wanted {
+            Wanted::Text(template) => Some(template.keys().map(str::to_owned)),
+            _ => None,
+        });
+        std::iter::once(self.key.clone()).chain(variables.flatten()).collect()
+    }
+
+    /// For people: `StringEquals kms:viaservice (the request has "rds.us-west-2.amazonaws.com")`.
+    pub(crate) fn told(&self, context: &Context) -> String {
+        let (operator, key) = (&self.operator, &self.key);
+        match context.values(key) {
+            Some(sent) => format!("{operator} {key} (the request has {sent:?})"),
+            None => format!("{operator} {key} (the request has no such key)"),
+        }
     }
 
     /// Whether the condition holds for a request.

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What speaks for and against a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Policies<'a> {
     /// The caller's own.
     pub identity: &'a [Arc<Document>],
@@ -16,6 +16,8 @@ pub struct Policies<'a> {
     pub resource: Option<&'a Document>,
     /// What a grant on the resource says of this use.
     pub granted: Granted,
+    /// The permissions boundary of the user or the role: it only limits.
+    pub boundary: Option<&'a Document>,
     /// The policies that a session was begun with: they only limit it. `None` if it has none.
     pub session: Option<&'a [Arc<Document>]>,
 }
@@ -44,13 +46,29 @@ pub enum Decision {
 pub enum Reason {
     ExplicitInIdentity,
     ExplicitInResource,
+    ExplicitInBoundary,
     ExplicitInSession,
+    /// The user or the role has a permissions boundary, and it does not allow it.
+    NoBoundary,
     /// The session was begun with policies, and none of them allows it.
     NoSessionPolicy,
     /// No identity policy allows it, and it would have sufficed or was needed.
     NoIdentityPolicy,
     /// The resource's policy neither allows it nor leaves it to identity policies.
     NoResourcePolicy,
+}
+
+impl Reason {
+    /// Whether a statement says no, rather than none says yes.
+    pub const fn is_explicit(self) -> bool {
+        matches!(
+            self,
+            Self::ExplicitInIdentity
+                | Self::ExplicitInResource
+                | Self::ExplicitInBoundary
+                | Self::ExplicitInSession
+        )
+    }
 }
 
 impl Decision {
@@ -60,57 +78,155 @@ impl Decision {
     }
 }
 
+/// A decision and the statements that made it.
+#[derive(Clone, Debug)]
+pub struct Judgement<'a> {
+    pub decision: Decision,
+    /// What denied, or everything that had to allow; empty if nothing spoke.
+    pub by: Vec<Voice<'a>>,
+}
+
+/// A statement that spoke.
+#[derive(Clone, Copy, Debug)]
+pub struct Voice<'a> {
+    pub layer: Layer,
+    pub document: &'a Document,
+    /// Counted from zero.
+    pub statement: usize,
+}
+
+impl Voice<'_> {
+    /// Whether the statement says no.
+    pub fn denies(&self) -> bool {
+        self.document.denies(self.statement)
+    }
+
+    /// The statement's `Sid`, or its number: `#1`.
+    pub fn statement_name(&self) -> String {
+        self.document.statement_name(self.statement)
+    }
+}
+
+/// The place of a policy in a decision.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Layer {
+    Identity,
+    Resource,
+    Boundary,
+    Session,
+}
+
+/// An allowing statement that speaks of the caller and the action and yet does not apply.
+#[derive(Clone, Debug)]
+pub struct Miss<'a> {
+    pub voice: Voice<'a>,
+    /// `Resource`, or conditions with what the request has.
+    pub why: Vec<String>,
+}
+
 /// Decides. Pure: the time and everything else comes with the request.
 pub fn decide(request: &Request<'_>, policies: &Policies<'_>) -> Decision {
-    let identity = identity_says(request, policies.identity);
-    let mut resource = policies.resource.map_or(Said::default(), |document| said(document, request));
+    judge(request, policies).decision
+}
+
+/// Decides, and tells by which statements.
+pub fn judge<'a>(request: &Request<'_>, policies: &Policies<'a>) -> Judgement<'a> {
+    let identity = Said::of(Layer::Identity, policies.identity.iter().map(|one| &**one), request);
+    let mut resource = Said::of(Layer::Resource, policies.resource, request);
     if policies.granted == Granted::ToAccount {
-        resource.allowed = resource.allowed.max(Some(Named::ByAccount));
+        resource.named = resource.named.max(Some(Named::ByAccount));
     }
     let granted = policies.granted == Granted::ToCaller;
     let same_account =
         request.resource_account.is_none_or(|owner| request.principal.account() == Some(owner));
-    if resource.denied {
-        return Decision::Denied(Reason::ExplicitInResource);
+    let denied = |reason, by: Option<Voice<'a>>| Judgement {
+        decision: Decision::Denied(reason),
+        by: by.into_iter().collect(),
+    };
+    if resource.denied.is_some() {
+        return denied(Reason::ExplicitInResource, resource.denied);
     }
     // A foreign account's refusal must not be told from a missing resource: what the resource says comes first.
-    if !same_account && !granted && resource.allowed.is_none() {
-        return Decision::Denied(Reason::NoResourcePolicy);
+    if !same_account && !granted && resource.named.is_none() {
+        return denied(Reason::NoResourcePolicy, None);
     }
-    if identity.denied {
-        return Decision::Denied(Reason::ExplicitInIdentity);
+    if identity.denied.is_some() {
+        return denied(Reason::ExplicitInIdentity, identity.denied);
     }
-    let session = policies.session.map(|documents| identity_says(request, documents));
-    if session.is_some_and(|session| session.denied) {
-        return Decision::Denied(Reason::ExplicitInSession);
+    let boundary = policies.boundary.map(|document| Said::of(Layer::Boundary, [document], request));
+    let session = policies
+        .session
+        .map(|documents| Said::of(Layer::Session, documents.iter().map(|one| &**one), request));
+    for (said, reason) in [(&boundary, Reason::ExplicitInBoundary), (&session, Reason::ExplicitInSession)] {
+        if let Some(voice) = said.as_ref().and_then(|said| said.denied) {
+            return denied(reason, Some(voice));
+        }
     }
     let decision = if granted {
         Decision::Allowed
     } else if policies.resource.is_none() {
-        without_resource_policy(request, identity)
+        without_resource_policy(request, identity.named.is_some())
     } else {
-        with_resource_policy(request, resource, identity, same_account)
+        with_resource_policy(request, resource.named, identity.named.is_some(), same_account)
     };
-    let limited = session.is_some_and(|session| session.allowed.is_none());
-    if decision.is_allowed() && limited && resource.allowed != Some(Named::AsSession) {
-        return Decision::Denied(Reason::NoSessionPolicy);
+    if !decision.is_allowed() {
+        return Judgement { decision, by: Vec::new() };
     }
-    decision
+    // What names a user or a session itself is not limited by silence, and neither is a grant to a user.
+    let by_own_arn = resource.named == Some(Named::ByOwnArn);
+    let granted_to_user = granted && matches!(request.principal, Principal::User { .. });
+    let silent = |said: &Option<Said<'_>>| said.as_ref().is_some_and(|said| said.named.is_none());
+    if !by_own_arn && !granted_to_user {
+        if silent(&boundary) {
+            return denied(Reason::NoBoundary, None);
+        }
+        if silent(&session) {
+            return denied(Reason::NoSessionPolicy, None);
+        }
+    }
+    let said = [Some(resource), Some(identity), boundary, session];
+    Judgement { decision, by: said.into_iter().flatten().filter_map(|said| said.allowed).collect() }
+}
+
+/// What nearly allowed a request that was denied: a policy somebody wrote for it, and what is different.
+pub fn near_misses<'a>(request: &'a Request<'a>, policies: &Policies<'a>) -> Vec<Miss<'a>> {
+    let layers = [
+        (Layer::Identity, policies.identity.iter().map(|one| &**one).collect::<Vec<_>>()),
+        (Layer::Resource, policies.resource.into_iter().collect()),
+        (Layer::Boundary, policies.boundary.into_iter().collect()),
+        (Layer::Session, policies.session.into_iter().flatten().map(|one| &**one).collect()),
+    ];
+    let mut all = Vec::new();
+    for (layer, documents) in layers {
+        for document in documents {
+            all.extend(
+                document
+                    .near_misses(request)
+                    .map(|(statement, why)| Miss { voice: Voice { layer, document, statement }, why }),
+            );
+        }
+    }
+    all
+}
+
+/// Every statement that speaks of a request, denying ones as well as allowing ones.
+pub fn speaking<'a>(request: &Request<'_>, layer: Layer, document: &'a Document) -> Vec<Voice<'a>> {
+    document.matching(request).map(|(statement, ..)| Voice { layer, document, statement }).collect()
 }
 
 /// The resource's policy says yes, or leaves it to the caller's own, or says no.
-fn with_resource_policy(
+const fn with_resource_policy(
     request: &Request<'_>,
-    resource: Said,
-    identity: Said,
+    resource: Option<Named>,
+    identity: bool,
     same_account: bool,
 ) -> Decision {
-    match (resource.allowed, same_account, request.principal) {
-        (Some(Named::Directly | Named::AsSession), true, _)
+    match (resource, same_account, request.principal) {
+        (Some(Named::Directly | Named::ByOwnArn), true, _)
         | (Some(Named::Directly), _, Principal::Service { .. }) => Decision::Allowed,
         // From another account: the key side has said yes, the caller's side must too; root always does.
         (Some(_), false, Principal::Root { .. }) => Decision::Allowed,
-        (Some(_), _, _) if identity.allowed.is_some() => Decision::Allowed,
+        (Some(_), _, _) if identity => Decision::Allowed,
         (Some(_), _, _) => Decision::Denied(Reason::NoIdentityPolicy),
         (None, _, _) => Decision::Denied(Reason::NoResourcePolicy),
     }
@@ -118,41 +234,40 @@ fn with_resource_policy(
 
 /// Resources without policies, in the caller's own account: root may do everything, users what their policies
 /// allow.
-fn without_resource_policy(request: &Request<'_>, identity: Said) -> Decision {
+const fn without_resource_policy(request: &Request<'_>, identity: bool) -> Decision {
     match request.principal {
         Principal::Root { .. } => Decision::Allowed,
-        _ if identity.allowed.is_some() => Decision::Allowed,
+        _ if identity => Decision::Allowed,
         _ => Decision::Denied(Reason::NoIdentityPolicy),
     }
 }
 
-/// What documents say of a request.
+/// What the policies of one layer say of a request.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
-    denied: bool,
-    /// The strongest way in which an allowing statement names the caller.
-    allowed: Option<Named>,
+struct Said<'a> {
+    denied: Option<Voice<'a>>,
+    allowed: Option<Voice<'a>>,
+    /// The strongest way in which an allowing statement, or a grant, names the caller.
+    named: Option<Named>,
 }
 
-fn said(document: &Document, request: &Request<'_>) -> Said {
-    let mut said = Said::default();
-    for (statement, named) in document.matching(request) {
-        match statement.effect {
-            Effect::Deny => said.denied = true,
-            Effect::Allow => said.allowed = said.allowed.max(Some(named)),
+impl<'a> Said<'a> {
+    fn of(layer: Layer, documents: impl IntoIterator<Item = &'a Document>, request: &Request<'_>) -> Self {
+        let mut all = Self::default();
+        for document in documents {
+            for (statement, found, named) in document.matching(request) {
+                let voice = Some(Voice { layer, document, statement });
+                match found.effect {
+                    Effect::Deny => all.denied = all.denied.or(voice),
+                    Effect::Allow if Some(named) > all.named => {
+                        (all.named, all.allowed) = (Some(named), voice);
+                    }
+                    Effect::Allow => {}
+                }
+            }
         }
+        all
     }
-    said
-}
-
-fn identity_says(request: &Request<'_>, documents: &[Arc<Document>]) -> Said {
-    let mut all = Said::default();
-    for document in documents {
-        let one = said(document, request);
-        all.denied |= one.denied;
-        all.allowed = all.allowed.max(one.allowed);
-    }
-    all
 }
 
 #[cfg(test)]
@@ -192,8 +307,8 @@ mod tests {
             &Policies {
                 identity: &identity,
                 resource: resource.as_deref(),
-                granted: Granted::No,
                 session: session.as_deref(),
+                ..Policies::default()
             },
         )
     }

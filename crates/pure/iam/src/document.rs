@@ -1,6 +1,9 @@
 //! Policy documents: grammar, validation, and the form in which they are evaluated (spec/policy.md §4, §9).
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
@@ -24,6 +27,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Document {
     kind: Kind,
+    /// How people know it: `arn:aws:iam::111122223333:policy/ops`, `inline policy use of role/app`.
+    name: Arc<str>,
     statements: Vec<Statement>,
 }
 
@@ -112,8 +117,8 @@ pub(crate) enum Named {
     ByAccount,
     /// By itself, or as everybody; a session by its role.
     Directly,
-    /// A session by its own name: no policy of the session limits that.
-    AsSession,
+    /// A user or a session by its own ARN: neither a boundary nor a policy of the session limits that by silence.
+    ByOwnArn,
 }
 
 impl Document {
@@ -154,14 +159,37 @@ impl Document {
         if !unique && kind != Kind::Key {
             return Err(Malformed::DuplicateSid);
         }
-        Ok(Self { kind, statements })
+        let name = match kind {
+            Kind::Identity => "identity policy",
+            Kind::Key => "key policy",
+            Kind::Trust => "trust policy",
+        };
+        Ok(Self { kind, name: name.into(), statements })
+    }
+
+    /// The same document under a name that explanations give.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How explanations call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Keys of the context that its conditions and variables ask for, in lower case.
+    pub fn context_keys(&self) -> BTreeSet<String> {
+        self.statements.iter().flat_map(Statement::context_keys).collect()
     }
 
     /// The document without what it allows: for decisions in which it can only refuse.
     #[must_use]
     pub fn denials(&self) -> Self {
         let denies = |statement: &&Statement| statement.effect == Effect::Deny;
-        Self { kind: self.kind, statements: self.statements.iter().filter(denies).cloned().collect() }
+        let statements = self.statements.iter().filter(denies).cloned().collect();
+        Self { kind: self.kind, name: Arc::clone(&self.name), statements }
     }
 
     /// ARNs of users, roles and sessions that the document names: whoever stores it checks that they exist.
@@ -184,10 +212,32 @@ impl Document {
     pub(crate) fn matching<'a>(
         &'a self,
         request: &'a Request<'a>,
-    ) -> impl Iterator<Item = (&'a Statement, Named)> {
-        self.statements
-            .iter()
-            .filter_map(|statement| Some((statement, statement.matches(request, self.kind)?)))
+    ) -> impl Iterator<Item = (usize, &'a Statement, Named)> {
+        let numbered = self.statements.iter().enumerate();
+        numbered
+            .filter_map(|(index, statement)| Some((index, statement, statement.matches(request, self.kind)?)))
+    }
+
+    /// How an explanation names one of the statements: by its `Sid`, else by its number, counted from one.
+    pub(crate) fn statement_name(&self, index: usize) -> String {
+        let sid = self.statements.get(index).and_then(|statement| statement.sid.as_deref());
+        sid.filter(|sid| !sid.is_empty()).map_or_else(|| format!("#{}", index + 1), str::to_owned)
+    }
+
+    pub(crate) fn denies(&self, index: usize) -> bool {
+        self.statements.get(index).is_some_and(|statement| statement.effect == Effect::Deny)
+    }
+
+    /// Allowing statements that speak of the caller and the action, and why they do not apply.
+    pub(crate) fn near_misses<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+    ) -> impl Iterator<Item = (usize, Vec<String>)> {
+        let allowing = self.statements.iter().enumerate().filter(|(_, s)| s.effect == Effect::Allow);
+        allowing.filter_map(|(index, statement)| {
+            let missed = statement.misses(request, self.kind)?;
+            (!missed.is_empty()).then_some((index, missed))
+        })
     }
 }
 
@@ -261,17 +311,44 @@ impl Statement {
     }
 
     fn matches(&self, request: &Request<'_>, kind: Kind) -> Option<Named> {
-        let actions = self.actions.as_ref()?;
         let named = self.named(request, kind)?;
-        let action = request.action.to_ascii_lowercase();
-        let on_resource = |resources: &Match<Template>| {
-            resources.list().iter().all(|template| template.resolves(request.context))
-                && resources.holds(|template| resource_fits(template, request, kind))
-        };
-        let fits = self.resources.as_ref().map_or(kind == Kind::Trust, on_resource)
-            && actions.holds(|pattern| pattern.matches(&action))
+        let fits = self.covers_action(request)
+            && self.covers_resource(request, kind)
             && self.conditions.iter().all(|condition| condition.holds(request.context));
         fits.then_some(named)
+    }
+
+    fn covers_action(&self, request: &Request<'_>) -> bool {
+        let action = request.action.to_ascii_lowercase();
+        self.actions.as_ref().is_some_and(|actions| actions.holds(|pattern| pattern.matches(&action)))
+    }
+
+    fn covers_resource(&self, request: &Request<'_>, kind: Kind) -> bool {
+        self.resources.as_ref().map_or(kind == Kind::Trust, |resources| {
+            resources.list().iter().all(|template| template.resolves(request.context))
+                && resources.holds(|template| resource_fits(template, request, kind))
+        })
+    }
+
+    /// What keeps a statement about this caller and this action from applying; `None` if it is about others.
+    fn misses(&self, request: &Request<'_>, kind: Kind) -> Option<Vec<String>> {
+        self.named(request, kind)?;
+        if !self.covers_action(request) {
+            return None;
+        }
+        let mut missed = Vec::new();
+        if !self.covers_resource(request, kind) {
+            missed.push("Resource".to_owned());
+        }
+        let failing = self.conditions.iter().filter(|condition| !condition.holds(request.context));
+        missed.extend(failing.map(|condition| condition.told(request.context)));
+        Some(missed)
+    }
+
+    fn context_keys(&self) -> impl Iterator<Item = String> {
+        let of_resources = self.resources.iter().flat_map(|resources| resources.list().iter());
+        let of_conditions = self.conditions.iter().flat_map(Condition::context_keys);
+        of_resources.flat_map(Template::keys).map(str::to_owned).chain(of_conditions)
     }
 
     fn named(&self, request: &Request<'_>, kind: Kind) -> Option<Named> {

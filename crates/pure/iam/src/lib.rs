@@ -5,10 +5,14 @@ mod decide;
 mod document;
 mod principal;
 mod request;
+mod shown;
 mod template;
 mod wildcard;
 
-pub use decide::{Decision, Granted, Policies, Reason, decide};
+pub use decide::{
+    Decision, Granted, Judgement, Layer, Miss, Policies, Reason, Voice, decide, judge, near_misses, speaking,
+};
 pub use document::{Document, Kind, Malformed};
 pub use request::{Context, Principal, Request};
+pub use shown::with_deleted_principals;
 pub use wildcard::Pattern;

@@ -111,11 +111,14 @@ impl PrincipalPattern {
             }
             (Self::Entity { name, id: bound }, Principal::User { arn, id, .. }) => {
                 let same = name == arn && bound.as_ref().is_none_or(|bound| bound == id);
-                (same || name == id).then_some(Named::Directly)
+                (same || name == id).then_some(Named::ByOwnArn)
+            }
+            (Self::Entity { name, .. }, Principal::Federated { arn, .. }) => {
+                (name == arn).then_some(Named::ByOwnArn)
             }
             (Self::Entity { name, id: bound }, Principal::Session { arn, role_arn, role_id, .. }) => {
                 if name == arn {
-                    return Some(Named::AsSession);
+                    return Some(Named::ByOwnArn);
                 }
                 let same = name == role_arn && bound.as_ref().is_none_or(|bound| bound == role_id);
                 (same || name == role_id).then_some(Named::Directly)

@@ -15,6 +15,13 @@ impl Context {
         }
     }
 
+    /// Every key, in lower case and in order, with its values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let mut all: Vec<_> = self.0.iter().map(|(key, values)| (key.as_str(), values.as_slice())).collect();
+        all.sort_unstable();
+        all.into_iter()
+    }
+
     /// The values of a key.
     pub fn values(&self, key: &str) -> Option<&[String]> {
         let name: Cow<'_, str> = if key.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -35,6 +42,8 @@ pub enum Principal {
     User { account: String, arn: String, id: String },
     /// A session, by its own ARN and its role's, and the role's unique id.
     Session { account: String, arn: String, role_arn: String, role_id: String },
+    /// Whom a user has lent permissions with GetFederationToken: `arn:aws:sts::111122223333:federated-user/ci`.
+    Federated { account: String, arn: String },
     /// A service by itself: `rds.us-west-2.amazonaws.com`.
     Service { name: String },
 }
@@ -43,9 +52,10 @@ impl Principal {
     /// The account, which services do not have.
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Root { account } | Self::User { account, .. } | Self::Session { account, .. } => {
-                Some(account)
-            }
+            Self::Root { account }
+            | Self::User { account, .. }
+            | Self::Session { account, .. }
+            | Self::Federated { account, .. } => Some(account),
             Self::Service { .. } => None,
         }
     }

@@ -48,6 +48,14 @@ impl Template {
         })
     }
 
+    /// The keys that stand in it as variables, in lower case.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Variable { key, .. } => Some(key.as_str()),
+            Part::Text(_) | Part::Literal(_) => None,
+        })
+    }
+
     /// The text with its variables filled in; `None` if one has no value.
     pub(crate) fn fill(&self, context: &Context) -> Option<String> {
         let mut text = String::new();

@@ -193,8 +193,7 @@ fn a_bound_name_no_longer_means_who_is_made_again_under_it() {
     for (id, allowed) in [("AIDA111122223333", true), ("AIDAEXAMPLEEXAMPLE999", false)] {
         let ids = [(PRINCIPALS[3].to_owned(), id.to_owned())].into();
         let policy = document(std::slice::from_ref(&statement), Kind::Key).bound_to(&ids);
-        let policies =
-            Policies { identity: &[], resource: Some(&policy), granted: Granted::No, session: None };
+        let policies = Policies { resource: Some(&policy), ..Policies::default() };
         assert_eq!(decide(&request, &policies).is_allowed(), allowed, "{id}");
     }
 }
@@ -215,7 +214,7 @@ proptest! {
         context.set("K", sent.iter().copied());
         let principal = &callers()[caller];
         let request = Request { principal, action, resource: KEY, resource_account: Some(OWN), context: &context };
-        let policies = Policies { identity: &own, resource: Some(&policy), granted, session: None };
+        let policies = Policies { identity: &own, resource: Some(&policy), granted, ..Policies::default() };
         let decision = decide(&request, &policies);
         prop_assert_eq!(decision.is_allowed(), naive(&key, &identity, granted, caller, action, &sent), "{:?}", decision);
 

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ids::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::id::KeyName;
+use crate::{
+    id::KeyName,
+    spec::{KeySpec, KeyUsage},
+};
 
 /// A grant on one key for one grantee.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,13 +27,19 @@ pub struct Grant {
     /// The same of the retiring principal.
     #[serde(default)]
     pub retiring_id: Option<String>,
+    /// Whether the grantee was named as a service principal.
+    #[serde(default)]
+    pub to_service: bool,
+    /// The same of the retiring principal.
+    #[serde(default)]
+    pub retired_by_service: bool,
     /// The account of whoever created it.
     pub issuing_account: AccountId,
     pub operations: BTreeSet<String>,
     pub constraints: Constraints,
 }
 
-/// What the encryption context of a use must be.
+/// What a use must be: its encryption context, and the resource for which a service makes it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Constraints {
@@ -38,6 +47,8 @@ pub struct Constraints {
     pub encryption_context_subset: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub encryption_context_equals: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_arn: Option<String>,
 }
 
 /// Who uses a key, as grants name principals.
@@ -51,22 +62,38 @@ pub struct User<'a> {
     pub role_arn: Option<&'a str>,
     /// `None` for services.
     pub account: Option<&'a AccountId>,
+    /// What else a service is called, in every region: `rds.amazonaws.com`.
+    pub service: Option<&'a str>,
+    /// The ARN of the resource for which a service acts.
+    pub source_arn: Option<&'a str>,
 }
 
-/// Operations that a grant on a symmetric key can hold.
-pub const GRANTABLE: [&str; 11] = [
-    "Decrypt",
-    "Encrypt",
-    "GenerateDataKey",
-    "GenerateDataKeyWithoutPlaintext",
-    "GenerateDataKeyPair",
-    "GenerateDataKeyPairWithoutPlaintext",
-    "ReEncryptFrom",
-    "ReEncryptTo",
-    "CreateGrant",
-    "RetireGrant",
-    "DescribeKey",
-];
+/// Operations that a grant on any key can hold.
+const ALWAYS: [&str; 3] = ["CreateGrant", "RetireGrant", "DescribeKey"];
+
+/// Whether a grant on a key of a kind can hold an operation (spec/kms.md §11).
+pub fn grantable(operation: &str, spec: KeySpec, usage: KeyUsage) -> bool {
+    let of_kind: &[&str] = match (spec, usage) {
+        (KeySpec::Symmetric, _) => &[
+            "Decrypt",
+            "Encrypt",
+            "GenerateDataKey",
+            "GenerateDataKeyWithoutPlaintext",
+            "GenerateDataKeyPair",
+            "GenerateDataKeyPairWithoutPlaintext",
+            "ReEncryptFrom",
+            "ReEncryptTo",
+        ],
+        (_, KeyUsage::GenerateVerifyMac) => &["GenerateMac", "VerifyMac"],
+        (_, KeyUsage::EncryptDecrypt) => {
+            &["Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GetPublicKey"]
+        }
+        (_, KeyUsage::SignVerify) => &["Sign", "Verify", "GetPublicKey"],
+        (_, KeyUsage::KeyAgreement) => &["DeriveSharedSecret", "GetPublicKey"],
+        (_, KeyUsage::EncapsulateDecapsulate) => &["Encapsulate", "Decapsulate", "GetPublicKey"],
+    };
+    ALWAYS.contains(&operation) || of_kind.contains(&operation)
+}
 
 /// Operations without an encryption context: constraints do not apply to them.
 const CONTEXT_FREE: [&str; 2] = ["DescribeKey", "RetireGrant"];
@@ -74,7 +101,12 @@ const CONTEXT_FREE: [&str; 2] = ["DescribeKey", "RetireGrant"];
 impl Constraints {
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
-        self.encryption_context_subset.is_none() && self.encryption_context_equals.is_none()
+        !self.has_context() && self.source_arn.is_none()
+    }
+
+    /// Whether any is about the encryption context.
+    pub const fn has_context(&self) -> bool {
+        self.encryption_context_subset.is_some() || self.encryption_context_equals.is_some()
     }
 
     /// The pairs of all constraints.
@@ -92,7 +124,7 @@ impl Constraints {
     }
 
     /// Keys compare without regard to case, values exactly (spec/kms.md §11).
-    fn admit(&self, context: &BTreeMap<String, String>) -> bool {
+    fn admit_context(&self, context: &BTreeMap<String, String>) -> bool {
         let holds = |(key, value): (&String, &String)| {
             context.iter().any(|(k, v)| k.eq_ignore_ascii_case(key) && v == value)
         };
@@ -102,6 +134,10 @@ impl Constraints {
             .as_ref()
             .is_none_or(|wanted| wanted.len() == context.len() && wanted.iter().all(holds));
         subset && equals
+    }
+
+    fn admit_source(&self, user: &User<'_>) -> bool {
+        self.source_arn.is_none() || self.source_arn.as_deref() == user.source_arn
     }
 
     /// Whether these are at least as strict as a parent's: a subset may add pairs or become equality, never
@@ -114,6 +150,7 @@ impl Constraints {
         let equals = parent.encryption_context_equals.as_ref();
         parent.encryption_context_subset.as_ref().is_none_or(has_all)
             && equals.is_none_or(|wanted| self.encryption_context_equals.as_ref() == Some(wanted))
+            && (parent.source_arn.is_none() || self.source_arn == parent.source_arn)
     }
 }
 
@@ -121,11 +158,16 @@ impl User<'_> {
     /// The principals that the user is, as grants name them: itself, its role, its account.
     pub fn principals(&self) -> Vec<String> {
         let root = self.account.map(root_of);
-        [Some(self.arn), self.role_arn].into_iter().flatten().map(str::to_owned).chain(root).collect()
+        [Some(self.arn), self.role_arn, self.service]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .chain(root)
+            .collect()
     }
 
     fn is_named(&self, principal: &str, id: Option<&str>) -> bool {
-        let named = principal == self.arn || self.role_arn == Some(principal);
+        let named = [Some(self.arn), self.role_arn, self.service].contains(&Some(principal));
         named && id.is_none_or(|id| id == self.id)
     }
 }
@@ -150,7 +192,8 @@ impl Grant {
     pub fn allows(&self, user: &User<'_>, operation: &str, context: &BTreeMap<String, String>) -> bool {
         self.is_to(user)
             && self.operations.contains(operation)
-            && (CONTEXT_FREE.contains(&operation) || self.constraints.admit(context))
+            && self.constraints.admit_source(user)
+            && (CONTEXT_FREE.contains(&operation) || self.constraints.admit_context(context))
     }
 
     /// Whether a user may make a grant out of this one: no more operations, no looser constraints.
@@ -162,6 +205,7 @@ impl Grant {
     ) -> bool {
         self.is_to(user)
             && self.operations.contains("CreateGrant")
+            && self.constraints.admit_source(user)
             && operations.is_subset(&self.operations)
             && constraints.keep(&self.constraints)
     }
@@ -214,13 +258,23 @@ mod tests {
             grantee_id: None,
             retiring: None,
             retiring_id: None,
+            to_service: false,
+            retired_by_service: false,
             issuing_account: "111122223333".parse().unwrap(),
             operations: operations(&["Decrypt", "CreateGrant", "DescribeKey"]),
             constraints,
         }
     }
 
-    const RDS: User<'_> = User { arn: "rds.us-west-2.amazonaws.com", id: "", role_arn: None, account: None };
+    const CLUSTER: &str = "arn:aws:rds:us-west-2:111122223333:cluster:orders";
+    const RDS: User<'_> = User {
+        arn: "rds.us-west-2.amazonaws.com",
+        id: "",
+        role_arn: None,
+        account: None,
+        service: Some("rds.amazonaws.com"),
+        source_arn: Some(CLUSTER),
+    };
 
     #[test]
     fn constraints_are_held_where_there_is_a_context() {
@@ -250,6 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn a_service_uses_a_grant_for_its_resource_alone_and_gives_it_no_further() {
+        let for_cluster = Constraints { source_arn: Some(CLUSTER.into()), ..Constraints::default() };
+        let mut made = grant(for_cluster.clone());
+        made.grantee = "rds.amazonaws.com".into();
+        let none = pairs(&[]);
+        let decrypt = operations(&["Decrypt"]);
+        let other = User { source_arn: Some("arn:aws:rds:us-west-2:111122223333:cluster:other"), ..RDS };
+        let nothing = User { source_arn: None, ..RDS };
+        assert!(made.allows(&RDS, "Decrypt", &none) && made.allows(&RDS, "DescribeKey", &none));
+        for user in [&other, &nothing] {
+            assert!(!made.allows(user, "Decrypt", &none) && !made.allows(user, "DescribeKey", &none));
+            assert!(!made.allows_child(user, &decrypt, &for_cluster));
+        }
+        assert!(made.allows_child(&RDS, &decrypt, &for_cluster));
+        assert!(!made.allows_child(&RDS, &decrypt, &Constraints::default()));
+        made.operations.insert("RetireGrant".into());
+        assert!(made.may_retire(&nothing), "whatever it is for");
+        assert!(!made.allows(&User { service: None, ..RDS }, "Decrypt", &none), "another service");
+    }
+
+    #[test]
     fn a_child_is_never_wider_than_its_parent() {
         let subset =
             |list| Constraints { encryption_context_subset: Some(pairs(list)), ..Constraints::default() };
@@ -268,6 +343,7 @@ mod tests {
         let both = grant(Constraints {
             encryption_context_subset: Some(pairs(&[("a", "1")])),
             encryption_context_equals: Some(pairs(&[("a", "1"), ("b", "2")])),
+            ..Constraints::default()
         });
         assert!(
             !both.allows_child(&RDS, &decrypt, &subset(&[("a", "1")])),
@@ -284,8 +360,14 @@ mod tests {
         let account: AccountId = "111122223333".parse().unwrap();
         let root = User { arn: "arn:aws:iam::111122223333:root", account: Some(&account), ..RDS };
         assert!(grant.may_retire(&root));
-        let user =
-            User { arn: "arn:aws:iam::111122223333:user/a", id: "AIDA1", account: Some(&account), ..RDS };
+        let user = User {
+            arn: "arn:aws:iam::111122223333:user/a",
+            id: "AIDA1",
+            role_arn: None,
+            account: Some(&account),
+            service: None,
+            source_arn: None,
+        };
         assert!(!grant.may_retire(&user));
         assert!(grant.retirable_from(&account) && !grant.retirable_from(&"444455556666".parse().unwrap()));
         grant.retiring = Some(user.arn.into());

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::KeyName,
+    import::{Import, Origin},
+    spec::{KeySpec, KeyUsage},
     state::{Blocked, KeyState, Row, permits},
     tags::{BadTags, with_tags},
 };
@@ -16,8 +18,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DELETION_WINDOW: (u32, u32, u32) = (7, 30, 30);
 /// Days between automatic rotations: shortest, longest and default.
 pub const ROTATION_PERIOD: (u32, u32, u32) = (90, 2560, 365);
-/// On-demand rotations of one key.
-pub const ON_DEMAND_ROTATIONS: usize = 25;
 
 /// Who manages a key.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -28,10 +28,16 @@ pub enum Manager {
     Aws,
 }
 
-/// A symmetric key for encryption, as the state store keeps it. The material itself is elsewhere.
+/// A key as the state store keeps it. The material itself is elsewhere.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Key {
     pub name: KeyName,
+    #[serde(default)]
+    pub spec: KeySpec,
+    #[serde(default)]
+    pub usage: KeyUsage,
+    #[serde(default)]
+    pub origin: Origin,
     pub manager: Manager,
     pub created: Timestamp,
     pub description: String,
@@ -47,6 +53,9 @@ pub struct Key {
     pub rotation: Rotation,
     /// Oldest first; the last one is current.
     pub materials: Vec<Material>,
+    /// An imported material that the next rotation makes current.
+    #[serde(default)]
+    pub pending: Option<Material>,
 }
 
 /// Automatic rotation.
@@ -65,6 +74,9 @@ pub struct Material {
     pub id: String,
     /// When and how the key was rotated to it; `None` for the first.
     pub rotated: Option<(Timestamp, RotationType)>,
+    /// Set for what was imported.
+    #[serde(default)]
+    pub imported: Option<Import>,
 }
 
 /// What made a rotation happen.
@@ -89,12 +101,26 @@ pub enum Refusal {
     TooManyRotations,
     #[error(transparent)]
     Tags(#[from] BadTags),
+    /// Only symmetric keys have rotations.
+    #[error("the key is not symmetric")]
+    NotSymmetric,
+    /// `Display` follows the ARN of the key.
+    #[error("origin is {} which is not valid for this operation.", .0.name())]
+    Origin(Origin),
+    #[error("the key material is not one that was imported before")]
+    OtherMaterial,
+    /// Ids of materials.
+    #[error("another material is pending rotation")]
+    OnePending { new: String, waiting: String },
+    #[error("no material is pending rotation")]
+    NonePending,
 }
 
 impl Key {
     /// A new key with its first material.
     pub fn new(
         name: KeyName,
+        (spec, usage): (KeySpec, KeyUsage),
         manager: Manager,
         created: Timestamp,
         policy: String,
@@ -104,6 +130,9 @@ impl Key {
         let period_days = ROTATION_PERIOD.2;
         Self {
             name,
+            spec,
+            usage,
+            origin: Origin::AwsKms,
             manager,
             created,
             description: String::new(),
@@ -117,7 +146,18 @@ impl Key {
                 period_days,
                 next: managed.then(|| created.plus(DAY * period_days)),
             },
-            materials: vec![Material { id: material_id, rotated: None }],
+            materials: vec![Material { id: material_id, rotated: None, imported: None }],
+            pending: None,
+        }
+    }
+
+    /// A new key that waits for its material.
+    pub fn external(name: KeyName, kind: (KeySpec, KeyUsage), created: Timestamp, policy: String) -> Self {
+        Self {
+            origin: Origin::External,
+            state: KeyState::PendingImport,
+            materials: Vec::new(),
+            ..Self::new(name, kind, Manager::Customer, created, policy, String::new())
         }
     }
 
@@ -158,13 +198,13 @@ impl Key {
         Ok(days)
     }
 
-    /// Back from the waiting period, disabled.
+    /// Back from the waiting period, disabled; without its material, pending import.
     ///
     /// # Errors
     /// As the table of states says.
     pub fn cancel_deletion(&mut self) -> Result<(), Refusal> {
         permits(Row::CancelDeletion, self.state)?;
-        self.state = KeyState::Disabled;
+        self.state = if self.is_complete() { KeyState::Disabled } else { KeyState::PendingImport };
         self.deletion = None;
         Ok(())
     }
@@ -172,13 +212,14 @@ impl Key {
     /// Turns automatic rotation on, or changes its period; the next one is due a period from now.
     ///
     /// # Errors
-    /// As the table of states says, and for a period outside 90 to 2560 days.
+    /// As the table of states says, for a key that is not symmetric or imported, and for a period outside 90 to 2560 days.
     pub fn enable_rotation(&mut self, days: Option<u32>, now: Timestamp) -> Result<(), Refusal> {
         let (shortest, longest, default) = ROTATION_PERIOD;
         let period_days = days.unwrap_or(default);
         if !(shortest..=longest).contains(&period_days) {
             return Err(Refusal::Period);
         }
+        self.check_automatic()?;
         permits(Row::SwitchRotation, self.state)?;
         self.rotation = Rotation { enabled: true, period_days, next: Some(now.plus(DAY * period_days)) };
         Ok(())
@@ -189,6 +230,7 @@ impl Key {
     /// # Errors
     /// As the table of states says.
     pub fn disable_rotation(&mut self) -> Result<(), Refusal> {
+        self.check_automatic()?;
         permits(Row::SwitchRotation, self.state)?;
         self.rotation.enabled = false;
         self.rotation.next = None;
@@ -225,6 +267,33 @@ impl Key {
         Ok(())
     }
 
+    /// Checks that a key is of a kind that has rotations.
+    ///
+    /// # Errors
+    /// [`Refusal::NotSymmetric`]
+    pub fn check_rotatable(&self) -> Result<(), Refusal> {
+        if self.spec == KeySpec::Symmetric { Ok(()) } else { Err(Refusal::NotSymmetric) }
+    }
+
+    /// Checks that a key can be rotated by itself.
+    ///
+    /// # Errors
+    /// [`Refusal::NotSymmetric`] and [`Refusal::Origin`]
+    pub fn check_automatic(&self) -> Result<(), Refusal> {
+        self.check_rotatable()?;
+        if self.origin == Origin::AwsKms { Ok(()) } else { Err(Refusal::Origin(self.origin)) }
+    }
+
+    /// What it is and what it is for.
+    pub const fn kind(&self) -> (KeySpec, KeyUsage) {
+        (self.spec, self.usage)
+    }
+
+    /// The names of the algorithms that the key has.
+    pub const fn algorithms(&self) -> &'static [&'static str] {
+        self.spec.algorithms(self.usage)
+    }
+
     /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is
     /// cancelled.
     pub fn rotation_shown(&self) -> bool {
@@ -252,17 +321,25 @@ impl Key {
     /// Whether one more on-demand rotation may happen.
     ///
     /// # Errors
-    /// As the table of states says, and past the limit.
-    pub fn may_rotate_on_demand(&self) -> Result<(), Refusal> {
+    /// As the table of states says, and after as many of them as `most`.
+    pub fn may_rotate_on_demand(&self, most: usize) -> Result<(), Refusal> {
+        self.check_rotatable()?;
         permits(Row::RotateOnDemand, self.state)?;
         let on_demand = |m: &&Material| matches!(m.rotated, Some((_, RotationType::OnDemand)));
         let before = self.materials.iter().filter(on_demand).count();
-        if before >= ON_DEMAND_ROTATIONS { Err(Refusal::TooManyRotations) } else { Ok(()) }
+        if before >= most {
+            return Err(Refusal::TooManyRotations);
+        }
+        if self.origin == Origin::External && self.pending.is_none() {
+            Err(Refusal::NonePending)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes a new material the current one. Only an automatic rotation moves the schedule.
     pub fn rotate(&mut self, material_id: String, kind: RotationType, now: Timestamp) {
-        self.materials.push(Material { id: material_id, rotated: Some((now, kind)) });
+        self.materials.push(Material { id: material_id, rotated: Some((now, kind)), imported: None });
         if kind == RotationType::Automatic {
             self.rotation.next = Some(now.plus(DAY * self.rotation.period_days));
         }
@@ -279,7 +356,8 @@ mod tests {
             region: "us-west-2".parse().unwrap(),
             id: "1234abcd-12ab-34cd-56ef-1234567890ab".parse().unwrap(),
         };
-        Key::new(name, Manager::Customer, Timestamp::from_millis(0), String::new(), "a".into())
+        let symmetric = (KeySpec::default(), KeyUsage::default());
+        Key::new(name, symmetric, Manager::Customer, Timestamp::from_millis(0), String::new(), "a".into())
     }
 
     #[test]
@@ -294,6 +372,23 @@ mod tests {
         assert!(!key.deletion_due(now.plus(DAY * 29)) && key.deletion_due(now.plus(DAY * 30)));
         key.cancel_deletion().unwrap();
         assert_eq!((key.state, key.deletion), (KeyState::Disabled, None));
+    }
+
+    #[test]
+    fn only_symmetric_keys_are_rotated() {
+        let mut key = key();
+        (key.spec, key.usage) = (KeySpec::Hmac(envelope::Hash::Sha256), KeyUsage::GenerateVerifyMac);
+        let now = Timestamp::from_millis(0);
+        assert_eq!(key.enable_rotation(None, now), Err(Refusal::NotSymmetric));
+        assert_eq!(key.disable_rotation(), Err(Refusal::NotSymmetric));
+        assert_eq!(key.may_rotate_on_demand(25), Err(Refusal::NotSymmetric));
+    }
+
+    #[test]
+    fn a_key_that_was_kept_before_there_were_specs_is_symmetric() {
+        let mut kept = serde_json::to_value(key()).unwrap();
+        kept.as_object_mut().unwrap().retain(|name, _| name != "spec" && name != "usage");
+        assert_eq!(serde_json::from_value::<Key>(kept).unwrap(), key());
     }
 
     #[test]
@@ -315,10 +410,10 @@ mod tests {
         key.cancel_deletion().unwrap();
         assert!(key.rotation_shown(), "restored");
         key.enable().unwrap();
-        for n in 1..ON_DEMAND_ROTATIONS {
-            key.may_rotate_on_demand().unwrap();
+        for n in 1..25 {
+            key.may_rotate_on_demand(25).unwrap();
             key.rotate(n.to_string(), RotationType::OnDemand, now);
         }
-        assert_eq!(key.may_rotate_on_demand(), Err(Refusal::TooManyRotations));
+        assert_eq!(key.may_rotate_on_demand(25), Err(Refusal::TooManyRotations));
     }
 }

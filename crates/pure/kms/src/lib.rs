@@ -4,6 +4,7 @@
 mod alias;
 mod grant;
 mod id;
+mod import;
 mod key;
 mod policy;
 mod spec;
@@ -11,13 +12,11 @@ mod state;
 mod tags;
 
 pub use alias::{BadAlias, check_alias};
-pub use grant::{Constraints, GRANTABLE, Grant, User, root_of};
+pub use grant::{Constraints, Grant, User, grantable, root_of};
 pub use id::{AliasName, BadName, InvalidKeyId, KeyId, KeyName, Named, read_name};
-pub use key::{
-    DELETION_WINDOW, Key, Manager, Material, ON_DEMAND_ROTATIONS, ROTATION_PERIOD, Refusal, Rotation,
-    RotationType,
-};
+pub use import::{Import, LONGEST_IMPORT, Origin};
+pub use key::{DELETION_WINDOW, Key, Manager, Material, ROTATION_PERIOD, Refusal, Rotation, RotationType};
 pub use policy::{default_policy, rds_policy};
-pub use spec::{BadSpec, SYMMETRIC, check_spec};
+pub use spec::{BadSpec, KeySpec, KeyUsage, read_spec};
 pub use state::{Blocked, KeyState, Row, permits};
 pub use tags::{BadTags, MOST_TAGS, with_tags};

@@ -45,6 +45,9 @@ pub enum Row {
     Describe,
     /// The new target of UpdateAlias.
     AliasTarget,
+    /// GetParametersForImport and ImportKeyMaterial, of keys that can have imported material.
+    Import,
+    DeleteMaterial,
 }
 
 /// Why the state does not permit it. `Display` follows the ARN of the key.
@@ -79,12 +82,16 @@ pub const fn permits(row: Row, state: KeyState) -> Result<(), Blocked> {
     match (row, state) {
         (Row::CancelDeletion, PendingDeletion | PendingReplicaDeletion) => Ok(()),
         (Row::CancelDeletion, _) => Err(Blocked::NotPendingDeletion),
+        (Row::DeleteMaterial, Creating) => Err(Blocked::Creating),
+        (Row::DeleteMaterial, Updating) => Err(Blocked::Updating),
+        (Row::DeleteMaterial, _) => Ok(()),
         (_, Enabled) => Ok(()),
         (_, PendingDeletion | PendingReplicaDeletion) => Err(Blocked::PendingDeletion),
         (Row::CreateAlias | Row::Describe | Row::AliasTarget, _) => Ok(()),
         (Row::ScheduleDeletion, Updating) => Err(Blocked::Updating),
         (Row::ScheduleDeletion, _) => Ok(()),
         (_, Creating) => Err(Blocked::Creating),
+        (Row::Import, _) => Ok(()),
         (Row::SwitchState, Disabled | Unavailable) => Ok(()),
         (Row::CreateGrant, Unavailable | Updating) | (Row::Cryptography, Updating) => Ok(()),
         (_, Disabled) => Err(Blocked::Disabled),
@@ -131,6 +138,8 @@ mod tests {
             (Row::ScheduleDeletion, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), moving]),
             (Row::Describe, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), Ok(())]),
             (Row::AliasTarget, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), Ok(())]),
+            (Row::Import, [Ok(()), Ok(()), gone, Ok(()), Ok(()), new, Ok(())]),
+            (Row::DeleteMaterial, [Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), new, moving]),
         ] {
             for (state, cell) in columns.into_iter().zip(cells) {
                 assert_eq!(permits(row, state), cell, "{row:?} {state:?}");

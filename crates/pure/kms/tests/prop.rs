@@ -3,10 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ids::Timestamp;
-use kms::{Constraints, GRANTABLE, Grant, KeyId, KeyName, Named, User, read_name};
+use kms::{Constraints, Grant, KeyId, KeyName, Named, User, read_name};
 use proptest::prelude::*;
 
-const RDS: User<'_> = User { arn: "rds.us-west-2.amazonaws.com", id: "", role_arn: None, account: None };
+/// What a grant on a symmetric key can hold, most of it.
+const GRANTABLE: [&str; 6] =
+    ["Decrypt", "Encrypt", "GenerateDataKey", "CreateGrant", "RetireGrant", "DescribeKey"];
+
+const RDS: User<'_> = User {
+    arn: "rds.us-west-2.amazonaws.com",
+    id: "",
+    role_arn: None,
+    account: None,
+    service: Some("rds.amazonaws.com"),
+    source_arn: Some("arn:aws:rds:us-west-2:111122223333:cluster:a"),
+};
 
 fn name(random: [u8; 16]) -> KeyName {
     KeyName {
@@ -26,6 +37,8 @@ fn grant(operations: BTreeSet<String>, constraints: Constraints) -> Grant {
         grantee_id: None,
         retiring: None,
         retiring_id: None,
+        to_service: false,
+        retired_by_service: false,
         issuing_account: "111122223333".parse().unwrap(),
         operations,
         constraints,
@@ -41,6 +54,7 @@ fn constraints() -> impl Strategy<Value = Constraints> {
         |(encryption_context_subset, encryption_context_equals)| Constraints {
             encryption_context_subset,
             encryption_context_equals,
+            source_arn: None,
         },
     )
 }

@@ -4,6 +4,8 @@ use ids::{AccountId, Region, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::authorization::Authorization;
+
 /// The layout that records here follow.
 pub const EVENT_VERSION: &str = "1.11";
 
@@ -48,6 +50,10 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_event_details: Option<Map<String, Value>>,
     pub event_category: String,
+    /// What the policies were asked for the call, and why they said what they said. For the operator of the server
+    /// (`strongroom explain`) and for DecodeAuthorizationMessage; CloudTrail's own records have no such member.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub authorization: Vec<Authorization>,
 }
 
 /// Who made a call.
@@ -138,11 +144,19 @@ impl From<ServiceEvent> for Record {
             shared_event_id: None,
             service_event_details: event.details,
             event_category: "Management".into(),
+            authorization: Vec::new(),
         }
     }
 }
 
 impl Record {
+    /// The record as CloudTrail would tell it.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.authorization.clear();
+        self
+    }
+
     /// The name that LookupEvents finds a caller by: the user's, the session's, `root`; none for services
     /// (spec/trail.md §5).
     pub fn username(&self) -> Option<&str> {

@@ -11,6 +11,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 #[derive(Clone, Default, ZeroizeOnDrop)]
 pub struct Blob(pub Vec<u8>);
 
+impl Blob {
+    /// Gives the bytes away to an owner who wipes them.
+    pub fn take(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 /// Text that must not be seen: a password, a secret access key. Wiped on drop.
 #[derive(Clone, Default, Deserialize, ZeroizeOnDrop)]
 #[serde(transparent)]

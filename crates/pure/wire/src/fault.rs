@@ -2,6 +2,11 @@
 
 use std::{borrow::Cow, fmt};
 
+use crate::model::ServiceId;
+
+/// What most services call a mistake of theirs.
+const INTERNAL: &str = "InternalFailure";
+
 /// What goes back instead of an answer. `Display` is for logs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
@@ -37,13 +42,24 @@ impl Fault {
     /// A mistake of ours: HTTP 500. The detail is for the log, the caller reads a fixed text.
     pub fn internal(detail: impl fmt::Display) -> Self {
         Self {
-            code: "InternalFailure".into(),
+            code: INTERNAL.into(),
             message: Some(
                 "The request processing has failed because of an unknown error, exception or failure.".into(),
             ),
             status: 500,
             detail: Some(detail.to_string()),
         }
+    }
+
+    /// The same as a service spells it: KMS has a name of its own for a mistake of ours (spec/kms.md §15).
+    #[must_use]
+    pub fn spelled_by(mut self, service: ServiceId) -> Self {
+        if service == ServiceId::Kms && self.code == INTERNAL {
+            self.code = "KMSInternalException".into();
+            self.message =
+                Some("The request was rejected because an internal exception occurred. The request can be retried.".into());
+        }
+        self
     }
 
     /// The same with another HTTP status.
@@ -75,3 +91,20 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kms_has_its_own_name_for_a_mistake_of_ours() {
+        let kms = Fault::internal("disk").spelled_by(ServiceId::Kms);
+        assert_eq!(
+            (&*kms.code, kms.status, kms.detail.as_deref()),
+            ("KMSInternalException", 500, Some("disk"))
+        );
+        assert_eq!(Fault::internal("disk").spelled_by(ServiceId::Rds), Fault::internal("disk"));
+        let refusal = Fault::client("DisabledException", "x");
+        assert_eq!(refusal.clone().spelled_by(ServiceId::Kms), refusal);
+    }
+}

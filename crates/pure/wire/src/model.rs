@@ -198,7 +198,8 @@ fn translate(pattern: &str) -> String {
         LazyLock::new(|| Regex::new(r"\\u(10[0-9A-F]{4}|[0-9A-F]{4})").expect("a constant"));
     let text = CODE_POINT.replace_all(pattern, r"\u{$1}").into_owned();
     // Order matters: a class inside brackets stays a plain list of ranges.
-    text.replace(r"[\w]", "[0-9A-Za-z_]")
+    text.replace("([a-z0-9]|-(?!-)){1,61}[a-z0-9]", "(-?[a-z0-9])+") // no look-ahead: the length is held apart
+        .replace(r"[\w]", "[0-9A-Za-z_]")
         .replace(r"[\w", "[0-9A-Za-z_")
         .replace(r"\s\S", r"\x00-\u{10FFFF}")
         .replace(r"\d", "[0-9]")
@@ -244,6 +245,11 @@ mod tests {
             flattened: false,
             compiled: OnceLock::new(),
         };
+        let alias = r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$";
+        for (text, fits) in [("abc", true), ("a-b-c", true), ("a--b", false), ("-ab", false), ("ab-", false)]
+        {
+            assert_eq!(shape(alias).matches(text), fits, "{text}");
+        }
         assert!(shape(r"[\w+=,.@-]+").matches("a.b@c-d_9"));
         assert!(!shape(r"[\w+=,.@-]+").matches("ä"));
         assert!(!shape(r"[\w+=,.@-]+").matches("a b"));

@@ -94,6 +94,18 @@ fn element(
             }
             close(xml, name)
         }
+        (ShapeKind::Map, Value::Object(entries)) => {
+            let inner = shape.key.as_ref().zip(shape.value.as_ref());
+            let (key, held) = inner.ok_or_else(|| Fault::internal("a map without keys and values"))?;
+            open(xml, name, &[])?;
+            for (entry, value) in entries {
+                open(xml, "entry", &[])?;
+                element(xml, model, key, "key", &Value::String(entry.clone()))?;
+                element(xml, model, held, "value", value)?;
+                close(xml, "entry")?;
+            }
+            close(xml, name)
+        }
         (ShapeKind::Timestamp, value) => {
             let instant: ids::Timestamp = serde_json::from_value(value.clone()).map_err(Fault::internal)?;
             // RDS writes milliseconds, IAM and STS whole seconds (spec/policy.md §11).
@@ -151,6 +163,17 @@ mod tests {
         assert!(text.contains("<DBClusters><DBCluster>"), "{text}");
         assert!(text.contains("<ClusterCreateTime>1970-01-01T00:00:01.500Z</ClusterCreateTime>"), "{text}");
         assert!(text.contains("<TagList></TagList>"), "{text}");
+    }
+
+    #[test]
+    fn maps_are_entries_of_key_and_value() {
+        let xml =
+            encode(ServiceId::Iam, "GetAccountSummary", &json!({"SummaryMap": {"Users": 2}}), "r").unwrap();
+        let text = std::str::from_utf8(&xml).unwrap();
+        assert!(
+            text.contains("<SummaryMap><entry><key>Users</key><value>2</value></entry></SummaryMap>"),
+            "{text}"
+        );
     }
 
     #[test]
