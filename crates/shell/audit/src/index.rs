@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Changes with the tables below: another number, another build of the index.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const TABLES: &[&str] = &[
     "CREATE TABLE progress (version BIGINT NOT NULL, segment BIGINT NOT NULL, place BIGINT NOT NULL)",
     "CREATE TABLE events (segment BIGINT NOT NULL, place BIGINT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL, \
@@ -25,6 +25,7 @@ const TABLES: &[&str] = &[
      access_key TEXT, read_only TEXT NOT NULL, PRIMARY KEY (segment, place))",
     "CREATE INDEX events_by_time ON events (account, region, at)",
     "CREATE INDEX events_by_id ON events (event_id)",
+    "CREATE INDEX events_by_key ON events (access_key, at)",
     "CREATE TABLE event_resources (segment BIGINT NOT NULL, place BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL)",
     "CREATE INDEX resources_by_name ON event_resources (name)",
     "CREATE INDEX resources_by_place ON event_resources (segment, place)",
@@ -35,7 +36,8 @@ const TABLES: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct Query {
     pub account: AccountId,
-    pub region: Region,
+    /// `None`: of every region.
+    pub region: Option<Region>,
     pub attribute: Option<Attribute>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
@@ -181,7 +183,10 @@ impl Index {
     pub(crate) async fn find(&self, query: &Query) -> Result<Vec<(Position, Cursor)>, Error> {
         let mut sql: QueryBuilder<Sqlite> =
             QueryBuilder::new("SELECT segment, place, at FROM events WHERE account = ");
-        sql.push_bind(query.account.as_str()).push(" AND region = ").push_bind(query.region.as_str());
+        sql.push_bind(query.account.as_str());
+        if let Some(region) = &query.region {
+            sql.push(" AND region = ").push_bind(region.as_str());
+        }
         if let Some(from) = query.from {
             sql.push(" AND at >= ").push_bind(from.as_millis());
         }

@@ -9,12 +9,14 @@ use std::{
 
 use clusters::{InstanceResourceId, Process};
 use nix::sys::signal::Signal;
+use volume::VolumeKey;
 
 use crate::{
     instance::Stage,
     instance_dir::InstanceDir,
     protocol::{
-        Open, OpenSecrets, Order, Reply, Request, State, VERSION, read_message, write_message, write_secrets,
+        Open, OpenSecrets, Order, Reply, Request, State, VERSION, read_message, write_key, write_message,
+        write_secrets,
     },
 };
 
@@ -25,6 +27,9 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(400);
 /// How long the kernel may take to let go of what a killed process had.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a volume may take to name another key. No longer: a loss of access to that key waits meanwhile. One that is slower
+/// goes on, and says when it is asked again that it is done.
+const RENEWAL_PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why an order did not reach its end.
@@ -93,6 +98,28 @@ impl Client {
     /// [`ClientFault`].
     pub fn snapshot(&self, to: &Path) -> Result<(), ClientFault> {
         done(self.ask(Order::Snapshot { to: to.into() }, SNAPSHOT_PATIENCE)?)
+    }
+
+    /// Has the open volume sealed under another key.
+    ///
+    /// # Errors
+    /// [`ClientFault`].
+    pub fn renew_key(&self, key: &VolumeKey, wrapped_key: Vec<u8>) -> Result<(), ClientFault> {
+        let mut connection = self.dir.connect(RENEWAL_PATIENCE)?;
+        write_message(
+            &mut connection,
+            &Request { version: VERSION, order: Order::RenewKey { wrapped_key } },
+        )?;
+        write_key(&mut connection, key)?;
+        done(read_message(&mut connection)?)
+    }
+
+    /// Tells that the anchor of the volume is kept.
+    ///
+    /// # Errors
+    /// [`ClientFault`].
+    pub fn anchored(&self, anchor: Vec<u8>) -> Result<(), ClientFault> {
+        done(self.ask(Order::Anchored { anchor }, PATIENCE)?)
     }
 
     /// Asks to shut down in order. An instance that is not there is down.
@@ -170,7 +197,7 @@ fn done(reply: Reply) -> Result<(), ClientFault> {
     match reply {
         Reply::Done { .. } => Ok(()),
         Reply::Refused { detail, .. } => Err(ClientFault::Refused(detail)),
-        Reply::State(_) => Err(ClientFault::Refused("it gave another answer".into())),
+        Reply::State(_) | Reply::Scrub(_) => Err(ClientFault::Refused("it gave another answer".into())),
     }
 }
 

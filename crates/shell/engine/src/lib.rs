@@ -13,14 +13,22 @@ mod pidfd;
 mod postgres;
 mod protocol;
 mod scram;
+mod scrub;
 mod settings;
+mod sight;
 mod stop_all;
 #[cfg(test)]
 mod testing;
+mod transfers;
 
-pub use host::{Address, CloneOrder, Host, HostFault, Initial, OpenOrder, Sighting, Work};
+pub use host::{
+    Address, CloneOrder, Counters, Host, HostFault, Initial, OpenOrder, Sighting, VolumeState, Work, Wrapped,
+};
 pub use instance::run_instance;
 pub use local::LocalHost;
 pub use postgres::parameters::{InvalidParameter, check as check_parameters};
-pub use settings::Settings;
+pub use scrub::scrub_open;
+pub use settings::{Memory, Settings, SpaceLimits};
+pub use sight::{VolumeFiles, sight, volume_files};
 pub use stop_all::stop_all;
+pub use transfers::{CopyOrder, Headway, LocalTransfers, Reseal, Transfers};

@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub use clusters::SpaceLimits;
+
+pub use crate::protocol::Memory;
+
 /// Settings of [`crate::LocalHost`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -12,8 +16,10 @@ pub struct Settings {
     pub program: PathBuf,
     /// Operating system user, without rights, who runs the databases.
     pub postgres_user: String,
-    /// Bytes that a new volume seems to have; the disk holds only what is written. A multiple of 8 KiB.
-    pub volume_size: u64,
+    /// How large volumes are and become. Sizes are multiples of 8 KiB.
+    pub space: SpaceLimits,
+    /// What an open volume may take of memory.
+    pub memory: Memory,
     /// Settings of every database that differ from the defaults. Those that could harm the data or leave the volume
     /// are refused when an instance opens.
     pub parameters: BTreeMap<String, String>,

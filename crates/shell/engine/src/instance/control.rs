@@ -1,5 +1,5 @@
 //! The control socket: takes orders of processes of the same user. It answers whatever the database and the volume do,
-//! as no thread here ever waits for either, but for a snapshot's.
+//! as no thread here ever waits for either, but for a snapshot's, a scrub's and a renewal's.
 
 use std::{
     io,
@@ -17,8 +17,8 @@ use nix::{
     unistd::geteuid,
 };
 
-use super::life::Life;
-use crate::protocol::{Order, Reply, Request, read_message, read_secrets, write_message};
+use super::{life::Life, scrub::scrub};
+use crate::protocol::{Order, Reply, Request, read_key, read_message, read_secrets, write_message};
 
 /// Connections served at the same time; more are closed at once.
 const MOST: usize = 32;
@@ -84,8 +84,17 @@ fn answer(mut connection: UnixStream, life: &Arc<Life>) -> io::Result<()> {
     };
     let reply = match request.order {
         Order::Observe => Reply::State(life.state()),
-        Order::Open(order) => done(life.open(*order, read_secrets(&mut connection)?)),
+        Order::Open(order) => {
+            let secrets = read_secrets(&mut connection, &order)?;
+            done(life.open(*order, secrets))
+        }
+        Order::RenewKey { wrapped_key } => done(life.renew_key(read_key(&mut connection)?, &wrapped_key)),
         Order::Snapshot { to } => done(life.snapshot(&to)),
+        Order::Scrub => return scrub(&mut connection, life),
+        Order::Anchored { anchor } => {
+            life.report().kept(anchor);
+            Reply::done()
+        }
         Order::Stop => {
             // The answer first: an idle process ends at once.
             let sent = write_message(&mut connection, &Reply::done());

@@ -9,13 +9,13 @@ use std::{
     io,
     os::fd::BorrowedFd,
     path::Path,
-    process::ExitCode,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{ExitCode, ExitStatus},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
     time::Duration,
 };
 
-use attach::{Aborter, AttachError, MountOptions, Mounted, VolumeDevice, VolumeError};
+use attach::{Aborter, AttachError, MountOptions, Mounted, Observe, Progress, VolumeDevice, VolumeError};
 use clusters::Process;
 use nix::sys::signal::Signal;
 
@@ -23,9 +23,13 @@ use super::{
     account::Account,
     confined::Confined,
     database::{Database, DatabaseFault, Port},
+    report::Report,
+    space::{self, Watched},
     stage::Stage,
 };
-use crate::protocol::{Open, OpenSecrets, State, VERSION};
+use crate::postgres::roles::Socket;
+use crate::protocol::{Counters, Open, OpenSecrets, State, VERSION};
+use volume::VolumeKey;
 
 /// How long a database may take to shut down in order: it ends its sessions and writes a checkpoint.
 const ORDERLY: Duration = Duration::from_secs(60);
@@ -33,6 +37,9 @@ const ORDERLY: Duration = Duration::from_secs(60);
 const IMMEDIATE: Duration = Duration::from_secs(5);
 /// How long locking waits for the working thread to see that all is over; what it holds is wiped already.
 const LAST_STEPS: Duration = Duration::from_millis(150);
+/// How long the anchor of a volume that is closed waits for a server to keep it. Without, the volume may be put back to
+/// the anchor before.
+const LAST_ANCHOR: Duration = Duration::from_secs(5);
 
 /// An instance.
 #[derive(Debug)]
@@ -41,6 +48,11 @@ pub struct Life {
     lock: BorrowedFd<'static>,
     shared: Mutex<Shared>,
     changed: Condvar,
+    /// Held by whoever checks the volume.
+    scrubbing: Mutex<()>,
+    /// Held by whoever begins to renew its key.
+    renewing: Mutex<()>,
+    report: Report,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +101,14 @@ pub enum Refused {
     NotOpen,
     #[error("the snapshot could not be taken: {0}")]
     Snapshot(String),
+    #[error("the volume is being checked already")]
+    Scrubbing,
+    #[error("the volume could not be checked: {0}")]
+    Scrub(String),
+    #[error("the volume is about to take another key already")]
+    Renewing,
+    #[error("the volume took no other key: {0}")]
+    Renew(String),
 }
 
 impl Life {
@@ -96,7 +116,15 @@ impl Life {
     pub fn new(stage: Stage, lock: BorrowedFd<'static>) -> Self {
         let state = State { version: VERSION, process: Process::Idle, ..State::default() };
         let shared = Mutex::new(Shared { state, ..Shared::default() });
-        Self { stage, lock, shared, changed: Condvar::new() }
+        Self {
+            stage,
+            lock,
+            shared,
+            changed: Condvar::new(),
+            scrubbing: Mutex::new(()),
+            renewing: Mutex::new(()),
+            report: Report::default(),
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -105,7 +133,12 @@ impl Life {
 
     /// What the instance does.
     pub fn state(&self) -> State {
-        self.shared().state.clone()
+        State { open: self.report.volume(), ..self.shared().state.clone() }
+    }
+
+    /// What is told of the volume.
+    pub const fn report(&self) -> &Report {
+        &self.report
     }
 
     /// Takes the key and begins to open the volume; repeated for the same volume it does nothing.
@@ -147,6 +180,9 @@ impl Life {
         }
         // Before it serves, nothing that anyone was told of can be lost.
         let in_order = shared.state.process == Process::Serving;
+        if !in_order {
+            self.report.end();
+        }
         shared.wish = Wish::Stop;
         shared.state.process = Process::Stopping;
         shared.state.port = None;
@@ -173,6 +209,7 @@ impl Life {
         shared.wish = Wish::Lock;
         shared.state.process = Process::Stopping;
         shared.state.port = None;
+        self.report.end();
         let (program, mount, device) = (shared.program.clone(), shared.mount.clone(), shared.device.clone());
         drop(shared);
         if let Some(program) = program {
@@ -194,14 +231,44 @@ impl Life {
     /// # Errors
     /// [`Refused`]; there is no snapshot then.
     pub fn snapshot(&self, to: &Path) -> Result<(), Refused> {
-        let device = {
-            let shared = self.shared();
-            if shared.state.process != Process::Serving {
-                return Err(Refused::Busy(shared.state.process));
-            }
-            shared.device.clone().ok_or(Refused::NotOpen)?
-        };
-        device.snapshot(to).map_err(|error| Refused::Snapshot(chain(&error)))
+        self.device()?.snapshot(to).map_err(|error| Refused::Snapshot(chain(&error)))
+    }
+
+    /// Checks the open volume, one check at a time.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn scrub(&self, observe: &mut Observe<'_>) -> Result<Progress, Refused> {
+        let device = self.device()?;
+        let _alone = self.scrubbing.try_lock().map_err(|_| Refused::Scrubbing)?;
+        let (progress, _) = device.scrub(observe).map_err(|error| Refused::Scrub(chain(&error)))?;
+        Ok(progress)
+    }
+
+    /// Begins to renew the key of the open volume, unless its header names this one already.
+    ///
+    /// # Errors
+    /// [`Refused`]; whether the header names the key then is told with the state.
+    pub fn renew_key(&self, key: VolumeKey, wrapped_key: &[u8]) -> Result<(), Refused> {
+        let device = self.device()?;
+        let _alone = self.renewing.try_lock().map_err(|_| Refused::Renewing)?;
+        if device.wrapped_keys_now().last().is_none_or(|newest| newest != wrapped_key) {
+            let renewed = device.renew_key(key, wrapped_key);
+            renewed.map_err(|error| Refused::Renew(chain(&error)))?;
+            tracing::info!("sealing the volume under a new key");
+        }
+        let (counters, wrapped_keys) = (Counters::of(&device), device.wrapped_keys_now());
+        self.report.tell(|volume| (volume.counters, volume.wrapped_keys) = (counters, wrapped_keys));
+        Ok(())
+    }
+
+    /// The volume, while it serves.
+    fn device(&self) -> Result<Arc<VolumeDevice>, Refused> {
+        let shared = self.shared();
+        if shared.state.process != Process::Serving {
+            return Err(Refused::Busy(shared.state.process));
+        }
+        shared.device.clone().ok_or(Refused::NotOpen)
     }
 
     /// Ends the process.
@@ -241,6 +308,7 @@ impl Life {
                 tracing::error!(failure, "the instance is broken");
                 shared.state.process = Process::Broken;
                 shared.state.failure = Some(failure);
+                shared.state.refused = outcome.as_ref().is_err_and(Failure::is_refusal);
                 None
             }
         };
@@ -253,7 +321,7 @@ impl Life {
 
     /// Opens the volume, runs the database on it until it ends, and closes the volume.
     fn serve(&self, order: &Open, secrets: OpenSecrets) -> Result<(), Failure> {
-        let OpenSecrets { key, server_key, master_verifier } = secrets;
+        let OpenSecrets { key, server_key, master_verifier, older_keys } = secrets;
         let account = Account::named(&order.postgres_user)?;
         let (dir, id) = (order.volume_dir.as_path(), order.volume.as_str());
         if let Some(size) = order.new_size
@@ -261,8 +329,15 @@ impl Life {
         {
             VolumeDevice::create(dir, id, &key, &order.wrapped_key, size)?;
         }
-        let device = Sealed(VolumeDevice::open(dir, id, key, attach::Options::default())?);
+        let mut keys = older_keys;
+        keys.push(key);
+        let device = Sealed(VolumeDevice::open(dir, id, keys, options(order)?)?);
         self.hold(|shared| shared.device = Some(Arc::clone(&device.0)))?;
+        self.offer_anchor(&device.0);
+        // Nothing is served that could be put back to before this moment.
+        if !self.report.wait_until_kept(None) {
+            return Err(Failure::Ending);
+        }
         let mounted =
             Mounted::mount(Arc::clone(&device.0) as _, self.stage.path(), &MountOptions::default())?;
         self.hold(|shared| shared.mount = Some(mounted.aborter()))?;
@@ -273,22 +348,49 @@ impl Life {
             lock: self.lock,
             atomic_pages: mounted.block_size() == 8192,
         };
-        let ran = self.run(&database, server_key, &master_verifier);
+        let port = Port::reserve()?;
+        let server = self.stage.server();
+        let watched = Watched {
+            device: &device.0,
+            mounted: &mounted,
+            dir,
+            limits: order.space,
+            report: &self.report,
+            wal: self.stage.data().join("pg_wal"),
+            socket: Socket { dir: &server, port: port.number },
+            short: AtomicBool::new(false),
+        };
+        let ran = self.run(&database, &watched, &port, server_key, &master_verifier);
         if self.shared().wish == Wish::Lock {
             return Err(Failure::Ending);
         }
         let closed = mounted.unmount().map_err(Failure::from).and_then(|()| Ok(device.0.close()?));
+        if closed.is_ok() {
+            self.offer_anchor(&device.0);
+            if !self.report.wait_until_kept(Some(LAST_ANCHOR)) {
+                tracing::warn!("no server has kept the last anchor of the volume");
+            }
+        }
         ran.and(closed)
+    }
+
+    /// Tells where the volume's log stands.
+    fn offer_anchor(&self, device: &VolumeDevice) {
+        self.report.offer(device.anchor().to_bytes().to_vec());
+        let counters = Counters::of(device);
+        let wrapped_keys = device.wrapped_keys_now();
+        self.report.tell(|volume| (volume.counters, volume.wrapped_keys) = (counters, wrapped_keys));
     }
 
     /// Runs the database; returns when it has ended as wished.
     fn run(
         &self,
         database: &Database<'_>,
+        watched: &Watched<'_>,
+        port: &Port,
         server_key: envelope::SecretBytes,
         verifier: &envelope::SecretBytes,
     ) -> Result<(), Failure> {
-        let port = Port::reserve()?;
         if !database.prepare(server_key, port.number)? {
             tracing::info!("making a database");
             let initdb = self.start(|| database.start_initdb())?;
@@ -309,7 +411,10 @@ impl Life {
         } else {
             tracing::info!(port = port.number, "serving");
         }
-        let status = postgres.wait(None).unwrap_or_default();
+        let (up, status) = match up {
+            Ok(()) => watch_until_ended(watched, &postgres),
+            Err(failure) => (Err(failure), postgres.wait(None).unwrap_or_default()),
+        };
         up?;
         match self.shared().wish {
             Wish::Serve => Err(database.ended("postgres", status).into()),
@@ -336,6 +441,56 @@ impl Life {
         }
         note(&mut shared);
         Ok(())
+    }
+}
+
+/// Watches the volume until the database ends; without that it may not run.
+fn watch_until_ended(watched: &Watched<'_>, postgres: &Confined) -> (Result<(), Failure>, ExitStatus) {
+    let end = space::End::default();
+    thread::scope(|threads| {
+        let watching =
+            thread::Builder::new().name("space".into()).spawn_scoped(threads, || watched.watch(&end));
+        let checkpoints = thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn_scoped(threads, || watched.checkpoint(&end));
+        let watching = watching.and(checkpoints);
+        if watching.is_err() {
+            let _ = postgres.signal(Signal::SIGKILL);
+        }
+        let status = postgres.wait(None).unwrap_or_default();
+        end.come();
+        (watching.map(drop).map_err(Failure::from), status)
+    })
+}
+
+/// How the volume is opened.
+fn options(order: &Open) -> Result<attach::Options, VolumeError> {
+    let unwritten = order.memory.unwritten;
+    Ok(attach::Options {
+        node_cache: order.memory.node_cache,
+        write_behind: unwritten / 4,
+        pending_limit: unwritten,
+        anchor: order.anchor.as_deref().map(volume::Anchor::from_bytes).transpose()?,
+        ..attach::Options::default()
+    })
+}
+
+impl Failure {
+    /// What is wrong is in the volume's files.
+    const fn is_refusal(&self) -> bool {
+        use VolumeError as E;
+        match self {
+            Self::Volume(error) => matches!(
+                error,
+                E::RolledBack { .. }
+                    | E::Damaged(_)
+                    | E::WrongVolume { .. }
+                    | E::WrongKey
+                    | E::UnknownVersion(_)
+                    | E::NotFound
+            ),
+            _ => false,
+        }
     }
 }
 

@@ -8,7 +8,11 @@ mod control;
 mod database;
 mod life;
 mod marker;
+mod report;
+mod scrub;
+mod space;
 mod stage;
+mod withhold;
 
 use std::{env, fs, io, path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -24,7 +28,8 @@ use nix::{
 };
 
 pub use account::Account;
-use life::{Life, chain};
+use life::Life;
+pub use life::chain;
 pub use stage::Stage;
 
 use crate::instance_dir::InstanceDir;

@@ -11,7 +11,7 @@ use envelope::SecretBytes;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::{
-    Address, CloneOrder, Host, HostFault, OpenOrder, Settings, Sighting, Work,
+    CloneOrder, Host, HostFault, OpenOrder, Settings, Sighting, Work, Wrapped,
     certificates::Authority,
     client::{Client, ClientFault},
     instance::Account,
@@ -102,8 +102,7 @@ impl Inner {
                 Err(error) => Err(fault("clear", &error)),
             };
         };
-        let State { process, port, failure, .. } = state;
-        Ok(Some(Sighting { process, address: port.map(Address::Tcp), failure }))
+        Ok(Some(state.into()))
     }
 
     fn open(&self, id: &InstanceResourceId, order: OpenOrder) -> Result<(), String> {
@@ -135,16 +134,25 @@ impl Inner {
             volume_dir: self.volume_dir(&order.volume),
             volume: order.volume,
             origin,
-            new_size: order.volume_may_be_new.then_some(self.settings.volume_size),
+            new_size: order.volume_may_be_new.then_some(self.settings.space.first),
             wrapped_key: order.wrapped_key,
+            older_keys: u16::try_from(order.older_keys.len()).map_err(|_| "too many keys")?,
             postgres_bin_dir: order.postgres_bin_dir,
             postgres_user: self.settings.postgres_user.clone(),
             master_username: order.initial.master_username,
             database_name: order.initial.database_name,
             parameters: self.settings.parameters.clone(),
             certificates: certificate.chain,
+            anchor: order.anchor,
+            space: self.settings.space,
+            memory: self.settings.memory,
         };
-        let secrets = OpenSecrets { key: order.key, server_key: certificate.key, master_verifier };
+        let secrets = OpenSecrets {
+            key: order.key,
+            server_key: certificate.key,
+            master_verifier,
+            older_keys: order.older_keys,
+        };
         client.open(open, &secrets).map_err(|error| error.to_string())
     }
 }
@@ -173,6 +181,18 @@ impl Host for LocalHost {
     fn open<'a>(&'a self, id: &'a InstanceResourceId, order: OpenOrder) -> Work<'a, ()> {
         let id = id.clone();
         self.work("open", move |inner| inner.open(&id, order))
+    }
+
+    fn anchored<'a>(&'a self, id: &'a InstanceResourceId, anchor: Vec<u8>) -> Work<'a, ()> {
+        let id = id.clone();
+        self.work("tell of an anchor", move |inner| inner.client(&id).anchored(anchor))
+    }
+
+    fn renew_key<'a>(&'a self, id: &'a InstanceResourceId, key: Wrapped) -> Work<'a, ()> {
+        let id = id.clone();
+        self.work("renew the key of a volume", move |inner| {
+            inner.client(&id).renew_key(&key.key, key.wrapped)
+        })
     }
 
     fn stop<'a>(&'a self, id: &'a InstanceResourceId) -> Work<'a, ()> {

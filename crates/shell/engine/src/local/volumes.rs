@@ -14,7 +14,7 @@ use attach::{VolumeDevice, VolumeError};
 use clusters::VolumeId;
 
 use crate::{
-    CloneOrder,
+    CloneOrder, Wrapped,
     client::{Client, ClientFault},
 };
 
@@ -45,7 +45,8 @@ pub fn clone(snapshot: &Path, dir: &Path, order: &CloneOrder) -> Result<(), File
     clear_way(dir)?;
     write_origin(dir, &order.source)?;
     let (source, id) = (order.source.as_str(), order.volume.as_str());
-    Ok(VolumeDevice::clone_from(snapshot, source, dir, id, &order.key, &order.wrapped_key)?)
+    let keys: Vec<_> = order.keys.iter().map(Wrapped::lend).collect();
+    Ok(VolumeDevice::clone_under(snapshot, source, dir, id, &keys, order.own.as_ref().map(Wrapped::lend))?)
 }
 
 /// Takes a snapshot, of the files or through the process that has the volume open.

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod parameters;
 pub mod roles;
+pub mod wal;
 
 /// The bootstrap superuser, whom only the instance process can be.
 pub const ADMIN: &str = "rdsadmin";

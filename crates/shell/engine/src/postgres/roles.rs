@@ -60,6 +60,16 @@ pub async fn ensure(socket: &Socket<'_>, initial: &Initial<'_>) -> Result<(), Er
     }
 }
 
+/// Takes a checkpoint at once, after which the log before it is not needed any more.
+///
+/// # Errors
+/// What the database says.
+pub async fn checkpoint(socket: &Socket<'_>) -> Result<(), Error> {
+    let session = Session::open(socket, ADMIN).await?;
+    session.run("CHECKPOINT").await?;
+    session.close().await
+}
+
 /// The database does not accept connections yet: it is not there, or it starts or recovers.
 pub fn is_not_up(error: &Error) -> bool {
     match error.code() {

@@ -1,6 +1,7 @@
 //! A home of its own for each test, and ways to look at what is left of an instance.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
@@ -9,8 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clusters::{DatabaseName, InstanceResourceId, MasterUsername, Process, SnapshotResourceId, VolumeId};
-use engine::{Address, CloneOrder, Host, HostFault, Initial, LocalHost, OpenOrder, Settings, Sighting};
+use clusters::{
+    DatabaseName, InstanceResourceId, MasterUsername, Process, SnapshotResourceId, SpaceLimits, VolumeId,
+};
+use engine::{
+    Address, CloneOrder, Host, HostFault, Initial, LocalHost, Memory, OpenOrder, Settings, Sighting, Wrapped,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -32,6 +37,7 @@ pub struct Machine {
     pub host: LocalHost,
     pub id: InstanceResourceId,
     pub volume: VolumeId,
+    kept: RefCell<Option<Vec<u8>>>,
     home: TempDir,
 }
 
@@ -66,6 +72,7 @@ impl Machine {
             host: LocalHost::new(settings(home.path(), &[])),
             id: format!("db-{unique:X}").parse().unwrap(),
             volume: "vol-0123456789abcdef0".parse().unwrap(),
+            kept: RefCell::default(),
             home,
             runtime,
         }
@@ -73,6 +80,11 @@ impl Machine {
 
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// A server that starts anew on the same home, with volumes of other sizes.
+    pub fn with_space(&mut self, space: SpaceLimits) {
+        self.host = LocalHost::new(Settings { space, ..settings(self.home.path(), &[]) });
     }
 
     /// A server that starts anew on the same home.
@@ -86,6 +98,7 @@ impl Machine {
             volume_may_be_new: true,
             key: VolumeKey::copy_from(&KEY).unwrap(),
             wrapped_key: b"wrapped".to_vec(),
+            older_keys: Vec::new(),
             postgres_bin_dir: postgres_bin_dir().unwrap(),
             initial: Initial {
                 master_username: MasterUsername::parse("dba").unwrap(),
@@ -93,6 +106,7 @@ impl Machine {
                 database_name: Some(DatabaseName::parse("orders").unwrap()),
             },
             host_names: vec!["localhost".into(), "127.0.0.1".into()],
+            anchor: None,
         }
     }
 
@@ -110,8 +124,22 @@ impl Machine {
         self.sight_of(&self.id)
     }
 
+    /// Looks, and keeps the anchor that is told, as the server does.
     pub fn sight_of(&self, id: &InstanceResourceId) -> Sighting {
-        self.runtime.block_on(self.host.observe()).unwrap().remove(id).unwrap_or_default()
+        let sight = self.runtime.block_on(self.host.observe()).unwrap().remove(id).unwrap_or_default();
+        if let Some(anchor) = &sight.open.anchor
+            && *self.kept.borrow() != Some(anchor.clone())
+        {
+            // It may have ended meanwhile.
+            let _ = self.runtime.block_on(self.host.anchored(id, anchor.clone()));
+            *self.kept.borrow_mut() = Some(anchor.clone());
+        }
+        sight
+    }
+
+    /// The anchor that was kept last.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        self.kept.borrow().clone()
     }
 
     pub fn wait_for(&self, process: Process) -> Sighting {
@@ -186,8 +214,8 @@ impl Machine {
             snapshot: snapshot.clone(),
             source: self.volume.clone(),
             volume: volume.clone(),
-            key: VolumeKey::copy_from(&KEY).unwrap(),
-            wrapped_key: b"wrapped".to_vec(),
+            keys: vec![Wrapped { key: VolumeKey::copy_from(&KEY).unwrap(), wrapped: b"wrapped".to_vec() }],
+            own: None,
         }))
     }
 
@@ -252,7 +280,8 @@ fn settings(home: &Path, parameters: &[(&str, &str)]) -> Settings {
         home: home.into(),
         program: std::env::current_exe().unwrap(),
         postgres_user: "postgres".into(),
-        volume_size: VOLUME_SIZE,
+        space: SpaceLimits { first: VOLUME_SIZE, ..SpaceLimits::default() },
+        memory: Memory::default(),
         parameters: all,
     }
 }

@@ -7,7 +7,9 @@
 mod beginning;
 mod ending;
 mod machine;
+mod renewal;
 mod snapshots;
+mod volumes;
 
 use std::{
     env, fs,
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
         tracing_subscriber::fmt().with_ansi(false).init();
         return engine::run_instance(Path::new(dir));
     }
-    let tests: Vec<Test> = [beginning::TESTS, ending::TESTS, snapshots::TESTS].concat();
+    let tests: Vec<Test> =
+        [beginning::TESTS, ending::TESTS, renewal::TESTS, snapshots::TESTS, volumes::TESTS].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
