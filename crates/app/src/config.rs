@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api_kms::Quotas;
+use engine::{Memory, SpaceLimits};
 use ids::Region;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,9 @@ pub struct Config {
     /// The name by which clients reach the endpoint; `None`: the address in `listen`.
     pub host_name: Option<String>,
     pub clusters: Clusters,
+    pub snapshots: Snapshots,
+    /// Quotas of the key service, as in AWS unless they are given.
+    pub quotas: Quotas,
 }
 
 /// Settings of the cluster service.
@@ -44,8 +49,22 @@ pub struct Clusters {
     pub recoverable_days: u32,
     /// Seconds between checks that the keys of running clusters are still there.
     pub key_check_seconds: u64,
-    /// Size of a new volume's device. Space is only used as it is written.
+    /// Size of a new volume's device; space on the host is only used as it is written. The device grows as its database
+    /// does: by a step (no more than its size, no less than an eighth of it), up to the largest, and only as far as the
+    /// host has space.
     pub volume_gib: u64,
+    pub volume_step_gib: u64,
+    pub volume_largest_gib: u64,
+    /// Space that stays free on the host. With less, databases find no room for more (`storage-full`) and go on once
+    /// there is some: overwritten blocks take space until the cleaner has given theirs back.
+    pub volume_reserve_mib: u64,
+    /// Memory of an instance process for nodes of its volume's tree; 1 MiB of them maps 256 MiB of data.
+    pub volume_node_cache_mib: usize,
+    /// Memory of an instance process for data that is not written yet; with more, writers wait.
+    pub volume_unwritten_mib: usize,
+    /// Let the FUSE module offer io_uring, for the whole machine: fewer system calls for each block of a volume. Without,
+    /// the server uses what root has set (`/sys/module/fuse/parameters/enable_uring`, Linux 6.14).
+    pub fuse_io_uring: bool,
     /// Directories with `postgres` and `initdb`; every one is an engine version on offer. None: those that Debian's
     /// packages have put below `/usr/lib/postgresql`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,6 +73,33 @@ pub struct Clusters {
     pub postgres_user: String,
     /// `postgres` parameters for every cluster, beside those that the volume makes safe.
     pub parameters: std::collections::BTreeMap<String, String>,
+}
+
+/// Where cluster snapshots go besides this machine.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Snapshots {
+    /// `file:///directory` or `s3://bucket/prefix`, for this server alone. `None`: snapshots stay on this machine.
+    pub store: Option<String>,
+    /// Of S3: the endpoint, if it is not that of AWS. Over TLS, unless it is on this machine.
+    pub endpoint: Option<String>,
+    /// Of S3.
+    pub region: Option<String>,
+    /// Of S3: a file as `~/.aws/credentials` is, whose `[default]` is used. Nobody else may be able to read it.
+    pub credentials_file: Option<PathBuf>,
+}
+
+impl Snapshots {
+    /// The place, unless there is none.
+    ///
+    /// # Errors
+    /// [`archive::BadLocation`]
+    pub fn location(&self) -> Result<Option<archive::Location>, archive::BadLocation> {
+        let (endpoint, region) = (self.endpoint.as_deref(), self.region.as_deref());
+        let read =
+            |url: &String| archive::Location::parse(url, endpoint, region, self.credentials_file.as_deref());
+        self.store.as_ref().map(read).transpose()
+    }
 }
 
 impl Default for Config {
@@ -66,6 +112,8 @@ impl Default for Config {
             passphrase_file: None,
             host_name: None,
             clusters: Clusters::default(),
+            snapshots: Snapshots::default(),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -80,10 +128,54 @@ impl Default for Clusters {
             recoverable_days: 7,
             key_check_seconds: 60,
             volume_gib: 64,
+            volume_step_gib: 16,
+            volume_largest_gib: LARGEST_GIB,
+            volume_reserve_mib: 1024,
+            volume_node_cache_mib: 64,
+            volume_unwritten_mib: 32,
+            fuse_io_uring: false,
             postgres_bin_dirs: Vec::new(),
             postgres_user: "postgres".into(),
             parameters: std::collections::BTreeMap::new(),
         }
+    }
+}
+
+/// 64 TiB, in GiB.
+const LARGEST_GIB: u64 = 64 * 1024;
+
+impl Clusters {
+    /// How large volumes are and become.
+    pub fn space(&self) -> SpaceLimits {
+        SpaceLimits {
+            first: self.volume_gib << 30,
+            step: self.volume_step_gib << 30,
+            largest: self.volume_largest_gib << 30,
+            reserve: self.volume_reserve_mib << 20,
+        }
+    }
+
+    /// What an open volume may take of memory.
+    pub const fn memory(&self) -> Memory {
+        Memory { node_cache: self.volume_node_cache_mib << 20, unwritten: self.volume_unwritten_mib << 20 }
+    }
+
+    fn check_volumes(&self) -> Result<(), String> {
+        let largest = self.volume_largest_gib;
+        let gib = [
+            ("volume_gib", self.volume_gib, 1, largest.clamp(1, LARGEST_GIB)),
+            ("volume_step_gib", self.volume_step_gib, 1, LARGEST_GIB),
+            ("volume_largest_gib", largest, 1, LARGEST_GIB),
+            ("volume_reserve_mib", self.volume_reserve_mib, 64, LARGEST_GIB * 1024),
+            ("volume_node_cache_mib", self.volume_node_cache_mib as u64, 1, 64 * 1024),
+            ("volume_unwritten_mib", self.volume_unwritten_mib as u64, 4, 16 * 1024),
+        ];
+        for (name, value, least, most) in gib {
+            if !(least..=most).contains(&value) {
+                return Err(format!("clusters.{name} must be between {least} and {most}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -117,8 +209,16 @@ impl Config {
         if clusters.key_check_seconds == 0 {
             return Err(bad("clusters.key_check_seconds must be above 0".into()));
         }
-        if !(1..=64 * 1024).contains(&clusters.volume_gib) {
-            return Err(bad("clusters.volume_gib must be between 1 and 65536".into()));
+        clusters.check_volumes().map_err(bad)?;
+        config.quotas.check().map_err(|detail| bad(format!("quotas.{detail}")))?;
+        let snapshots = &config.snapshots;
+        let of_s3 = [
+            (snapshots.endpoint.is_some(), "endpoint"),
+            (snapshots.region.is_some(), "region"),
+            (snapshots.credentials_file.is_some(), "credentials_file"),
+        ];
+        if let (None, Some((_, key))) = (&snapshots.store, of_s3.iter().find(|(given, _)| *given)) {
+            return Err(bad(format!("snapshots.{key} needs snapshots.store")));
         }
         Ok(config)
     }
@@ -191,6 +291,10 @@ mod tests {
             ("tls_key = \"k\"", "tls_certificate"),
             ("[clusters]\nfirst_port = 0", "first_port"),
             ("[clusters]\nkey_check_seconds = 0", "key_check_seconds"),
+            ("[clusters]\nvolume_gib = 8\nvolume_largest_gib = 4", "volume_gib"),
+            ("[clusters]\nvolume_reserve_mib = 0", "volume_reserve_mib"),
+            ("[snapshots]\nregion = \"eu-west-1\"", "snapshots.region"),
+            ("[snapshots]\nbucket = \"b\"", "bucket"),
         ] {
             assert!(read(text).unwrap_err().to_string().contains(key), "{text}");
         }

@@ -87,6 +87,11 @@ impl Home {
         self.run().join("serve.pid")
     }
 
+    /// The socket for the operator's own commands (admin.rs).
+    pub fn admin(&self) -> PathBuf {
+        self.run().join("admin")
+    }
+
     /// The accounts that the running server knows, one a line.
     pub fn served_accounts(&self) -> PathBuf {
         self.run().join("accounts")

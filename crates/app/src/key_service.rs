@@ -37,8 +37,9 @@ impl LocalKeyService {
         let now = self.pipeline.clock().now();
         let call = match by {
             Authority::Caller(caller) => caller.forwarded("rds", now),
-            Authority::Service { region, account } => {
-                Call::by_service(Service::rds(region, account.clone()), region.clone(), now)
+            Authority::Service { region, account, source_arn } => {
+                let service = Service::rds(region, account.clone(), source_arn.map(str::to_owned));
+                Call::by_service(service, region.clone(), now)
             }
         };
         let answer = self.operations.call(&self.pipeline, ServiceId::Kms, operation, &call, input).await;

@@ -1,5 +1,6 @@
 //! `strongroom`: the key service, the cluster service, the audit trail and their command line in one binary.
 
+mod admin;
 mod certificate;
 mod cli;
 mod config;

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 use api_iam::Iam;
 use api_kms::{KeyChange, Kms};
 use api_rds::{Doors, Rds, Sealer, Unsealable};
+use archive::{Archive, Location, Seal};
 use audit::Trail;
 use custody::Custody;
-use engine::LocalHost;
+use engine::{LocalHost, LocalTransfers};
 use envelope::{DoesNotOpen, SystemEntropy};
 use front::{Directory, Endpoint, Pipeline, Router};
 use ids::Clock;
 use store::Store;
 use tokio::{
+    net::UnixListener,
     sync::{
         broadcast::{Receiver, error::RecvError},
         watch,
@@ -21,27 +23,35 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::{cli::Failure, config::Config, home::Home, key_service::LocalKeyService, system::SystemClock};
+use crate::{
+    admin, cli::Failure, config::Config, home::Home, key_service::LocalKeyService, system::SystemClock,
+};
 
 /// How often the key service looks for deletions and rotations that are due.
 const KMS_PERIOD: Duration = Duration::from_secs(30);
 
-/// Every service of a running server, and its workers.
-pub struct Services {
-    endpoint: Arc<Endpoint>,
+/// The services over the state of a home; nothing runs by itself yet.
+pub struct Core {
     iam: Arc<Iam>,
+    kms: Arc<Kms>,
+    rds: Arc<Rds>,
     store: Store,
     trail: Arc<Trail>,
-    workers: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    pipeline: Arc<Pipeline>,
+    clock: Arc<dyn Clock>,
 }
 
-impl Services {
-    /// Opens the state of a home, finishes what a crash interrupted, and starts the workers.
+impl Core {
+    /// Opens the state of a home, and closes what a crash interrupted.
     ///
     /// # Errors
-    /// What keeps the server from starting: damaged state, or a root key that is not the state's.
-    pub async fn start(home: &Home, config: &Config, custody: Custody) -> Result<Self, Failure> {
+    /// Damaged state, or a root key that is not the state's.
+    pub async fn open(
+        home: &Home,
+        config: &Config,
+        custody: Custody,
+        snapshots: Option<Location>,
+    ) -> Result<Self, Failure> {
         let custody = Arc::new(custody);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&home.state()).await?;
@@ -62,27 +72,84 @@ impl Services {
             Arc::clone(&clock),
             Arc::clone(&directory),
         );
-        let kms = Arc::new(kms.await?);
+        let kms = Arc::new(kms.await?.with_quotas(config.quotas));
         api_trail::close_interrupted(&trail, &store, clock.now()).await?;
 
         let pipeline = Arc::new(Pipeline::new(directory, Arc::clone(&trail), Arc::clone(&clock)));
         let keys = LocalKeyService::new(Arc::clone(&pipeline), Arc::clone(&kms));
-        let rds = cluster_service(home, config, &store, keys, &custody, &clock).await?;
+        let reserve = config.clusters.volume_reserve_mib << 20;
+        let archive =
+            snapshots.map(|at| Archive::at(&at, Arc::new(RootSealer(Arc::clone(&custody)))).leaving(reserve));
+        let doors = Doors {
+            store: store.clone(),
+            trail: Arc::clone(&trail),
+            keys: Arc::new(keys),
+            host: Arc::new(local_host(home, config)?),
+            transfers: Arc::new(LocalTransfers::new(home.path(), archive)),
+            sealer: Arc::new(RootSealer(custody)),
+            entropy: Arc::new(SystemEntropy),
+            clock: Arc::clone(&clock),
+        };
+        let rds = cluster_service(home, config, doors).await;
+        pipeline.metrics().collect(rds.volume_metrics());
+        Ok(Self { iam, kms, rds, store, trail, pipeline, clock })
+    }
 
+    /// The cluster service.
+    pub fn rds(&self) -> &Rds {
+        &self.rds
+    }
+
+    /// Closes the state.
+    pub async fn close(&self) {
+        self.trail.close().await;
+        self.store.close().await;
+    }
+}
+
+/// Every service of a running server, and its workers.
+pub struct Services {
+    endpoint: Arc<Endpoint>,
+    core: Core,
+    workers: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Services {
+    /// Opens the state of a home, finishes what a crash interrupted, and starts the workers.
+    ///
+    /// # Errors
+    /// What keeps the server from starting: damaged state, or a root key that is not the state's.
+    pub async fn start(
+        home: &Home,
+        config: &Config,
+        custody: Custody,
+        snapshots: Option<Location>,
+    ) -> Result<Self, Failure> {
+        let core = Core::open(home, config, custody, snapshots).await?;
+        let Core { iam, kms, rds, trail, pipeline, clock, .. } = &core;
         let mut router = Router::default();
-        api_iam::operations(&mut router, Arc::clone(&iam));
-        api_kms::operations(&mut router, Arc::clone(&kms));
-        api_rds::operations(&mut router, Arc::clone(&rds));
-        api_trail::operations(&mut router, Arc::clone(&trail));
-        let endpoint = Arc::new(Endpoint::new(pipeline, router));
+        api_iam::operations(&mut router, Arc::clone(iam), Arc::clone(trail));
+        api_kms::operations(&mut router, Arc::clone(kms));
+        api_rds::operations(&mut router, Arc::clone(rds));
+        api_trail::operations(&mut router, Arc::clone(trail));
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(pipeline), router));
 
         let (stop, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
-        workers.spawn(due_work(Arc::clone(&kms), clock, stopping.clone()));
-        let changes = kms.changes();
-        workers.spawn(key_changes(changes, Arc::clone(&rds), stopping.clone()));
-        workers.spawn(async move { rds.run(stopping).await });
-        Ok(Self { endpoint, iam, store, trail, workers, stop })
+        workers.spawn(due_work(Arc::clone(kms), Arc::clone(clock), stopping.clone()));
+        workers.spawn(key_changes(kms.changes(), Arc::clone(rds), stopping.clone()));
+        // One that a crash left behind is in the way.
+        let _ = std::fs::remove_file(home.admin());
+        let listener = UnixListener::bind(home.admin())?;
+        let changes = {
+            let kms = Arc::clone(kms);
+            move || kms.changes()
+        };
+        workers.spawn(admin::serve(listener, Arc::clone(rds), changes, stopping.clone()));
+        let running = Arc::clone(rds);
+        workers.spawn(async move { running.run(stopping).await });
+        Ok(Self { endpoint, core, workers, stop })
     }
 
     /// What the listener serves.
@@ -92,7 +159,7 @@ impl Services {
 
     /// Accounts and users; `reload` takes in an account that was made beside this process.
     pub fn iam(&self) -> &Iam {
-        &self.iam
+        &self.core.iam
     }
 
     /// Ends the workers and closes the state. Databases keep running.
@@ -103,8 +170,7 @@ impl Services {
                 tracing::error!(%error, "a worker broke off");
             }
         }
-        self.trail.close().await;
-        self.store.close().await;
+        self.core.close().await;
     }
 }
 
@@ -148,14 +214,8 @@ async fn key_changes(mut changes: Receiver<KeyChange>, rds: Arc<Rds>, mut stop: 
     while told.join_next().await.is_some() {}
 }
 
-async fn cluster_service(
-    home: &Home,
-    config: &Config,
-    store: &Store,
-    keys: LocalKeyService,
-    custody: &Arc<Custody>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Rds>, Failure> {
+/// The cluster service, with the PostgreSQL versions that are installed.
+async fn cluster_service(home: &Home, config: &Config, doors: Doors) -> Arc<Rds> {
     let clusters = &config.clusters;
     let settings = api_rds::Settings {
         home: home.path().into(),
@@ -167,29 +227,32 @@ async fn cluster_service(
         check_interval: Duration::from_secs(clusters.key_check_seconds),
         postgres_bin_dirs: config.postgres_bin_dirs(),
     };
-    let host = LocalHost::new(engine::Settings {
-        home: home.path().into(),
-        program: std::env::current_exe()?,
-        postgres_user: clusters.postgres_user.clone(),
-        volume_size: clusters.volume_gib << 30,
-        parameters: clusters.parameters.clone(),
-    });
     let engines = api_rds::discover(&settings.postgres_bin_dirs).await;
     if engines.is_empty() {
         tracing::warn!("no PostgreSQL is installed: clusters cannot be made");
     }
-    let doors = Doors {
-        store: store.clone(),
-        keys: Arc::new(keys),
-        host: Arc::new(host),
-        sealer: Arc::new(RootSealer(Arc::clone(custody))),
-        entropy: Arc::new(SystemEntropy),
-        clock: Arc::clone(clock),
-    };
-    Ok(Rds::new(settings, engines, doors))
+    Rds::new(settings, engines, doors)
 }
 
-/// Seals for the cluster service under the root key.
+/// This machine, where the instances run.
+fn local_host(home: &Home, config: &Config) -> Result<LocalHost, Failure> {
+    let clusters = &config.clusters;
+    if clusters.fuse_io_uring
+        && let Err(error) = attach::offer_fuse_uring()
+    {
+        tracing::warn!(%error, "the FUSE module does not offer io_uring; volumes are served over /dev/fuse");
+    }
+    Ok(LocalHost::new(engine::Settings {
+        home: home.path().into(),
+        program: std::env::current_exe()?,
+        postgres_user: clusters.postgres_user.clone(),
+        space: clusters.space(),
+        memory: clusters.memory(),
+        parameters: clusters.parameters.clone(),
+    }))
+}
+
+/// Seals under the root key: for the cluster service, and what it keeps in an object store.
 struct RootSealer(Arc<Custody>);
 
 impl Sealer for RootSealer {
@@ -201,5 +264,15 @@ impl Sealer for RootSealer {
         let opened = self.0.open_sealed(place, sealed);
         let unsealable = |error: DoesNotOpen| Unsealable { place: place.into(), detail: error.to_string() };
         opened.map(|bytes| Zeroizing::new(bytes.take())).map_err(unsealable)
+    }
+}
+
+impl Seal for RootSealer {
+    fn seal(&self, place: &str, plaintext: &[u8]) -> Vec<u8> {
+        self.0.seal(place, plaintext)
+    }
+
+    fn open(&self, place: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.open_sealed(place, sealed).ok().map(|bytes| bytes.take())
     }
 }

@@ -122,7 +122,7 @@ fn assert_golden(name: &str, actual: &str) {
 #[test]
 fn help_is_as_in_the_golden_files() {
     let place = Workplace::new();
-    for subcommand in ["", "init", "serve", "env", "stop", "why", "account"] {
+    for subcommand in ["", "init", "serve", "env", "stop", "why", "explain", "account", "volume"] {
         let arguments: Vec<_> = [subcommand, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let mut command = place.command(&arguments);
         // What the environment sets is shown as well.
@@ -223,6 +223,7 @@ fn a_bad_setting_names_its_key_before_any_port_opens() {
         (("127.0.0.1:0", "nowhere"), "listen"),
         (("key_check_seconds = 60", "key_check_seconds = 0"), "key_check_seconds"),
         (("127.0.0.1:0", "0.0.0.0:0"), "tls_certificate"),
+        (("policy_bytes = 32768", "policy_bytes = 131073"), "quotas.policy_bytes"),
     ] {
         fs::write(&config, good.replacen(change.0, change.1, 1)).unwrap();
         assert_fails(&place.run(&["serve"]), 64, key);

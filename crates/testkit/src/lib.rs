@@ -1,1 +1,7 @@
-//! Tests of the workspace itself: `tests/arrows.rs` holds the arrows between crates.
+//! Tests of the workspace itself (`tests/arrows.rs` holds the arrows between crates), and a store that breaks: a file
+//! system which forgets what was not synced when its power is cut, for everything that claims to survive that.
+
+pub mod lossy;
+mod random;
+
+pub use random::Random;

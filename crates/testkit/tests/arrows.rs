@@ -30,12 +30,15 @@ const WORLD: [&str; 11] = [
 ];
 
 /// Arrows inside a layer; everything else in `pure/` knows `ids` alone, in `shell/` and `api/` nobody beside it.
-const INSIDE: [(&str, &str); 5] = [
+const INSIDE: [(&str, &str); 7] = [
+    // What a key is, is what its material is.
+    ("kms", "envelope"),
     // Every API crate runs its operations on the one pipeline.
     ("api-iam", "front"),
     ("api-kms", "front"),
     ("api-rds", "front"),
     ("api-trail", "front"),
+    ("engine", "archive"),
     ("engine", "attach"),
 ];
 

@@ -23,6 +23,10 @@ pub(crate) struct Authenticator {
     keys: Mutex<HashMap<Scope, Arc<SigningKey>>>,
 }
 
+const fn is_role(caller: &Caller) -> bool {
+    matches!(caller, Caller::Session(_))
+}
+
 /// Access key id, date, region, service.
 type Scope = (String, String, String, String);
 
@@ -68,6 +72,11 @@ impl Authenticator {
         }
         if credential.expires.is_some_and(|end| end <= now) {
             return Err(sigv4::expired_session(audience));
+        }
+        // What a user lends, or has for a while without a second factor, is nothing to manage identities with
+        // (spec/policy.md §13).
+        if service == ServiceId::Iam && credential.session_token.is_some() && !is_role(&credential.caller) {
+            return Err(sigv4::unknown_key(audience));
         }
         let region = signature.region.parse().map_err(Fault::internal)?;
         Ok(Proven { caller: credential.caller, service, region })

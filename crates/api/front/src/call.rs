@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ids::{AccountId, Region, Timestamp};
 use serde_json::{Map, Value};
+use trail::Authorization;
 
 use crate::caller::Caller;
 
@@ -53,6 +54,7 @@ pub(crate) struct Notes {
     pub resources: Vec<TouchedResource>,
     pub additional: Map<String, Value>,
     pub request: Map<String, Value>,
+    pub decisions: Vec<Authorization>,
 }
 
 /// A resource that a call concerned.
@@ -129,6 +131,11 @@ impl Call {
     /// out (`EncryptionAlgorithm`).
     pub fn records_request(&self, member: &str, value: impl Into<Value>) {
         self.note(|notes| notes.request.insert(member.into(), value.into()));
+    }
+
+    /// Keeps what the policies said, for the record.
+    pub(crate) fn decided(&self, told: Authorization) {
+        self.note(|notes| notes.decisions.push(told));
     }
 
     pub(crate) fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {

@@ -32,6 +32,17 @@ pub trait Directory: Send + Sync {
         None
     }
 
+    /// The permissions boundary of a user, or of the role behind a session.
+    fn permissions_boundary(&self, _caller: &Caller) -> Option<Arc<iam::Document>> {
+        None
+    }
+
+    /// What a denied caller gets in the header [`AUTHORIZATION_MESSAGE`](crate::AUTHORIZATION_MESSAGE): text that tells
+    /// him nothing, and that `sts:DecodeAuthorizationMessage` turns into the reasons for whoever may ask for them.
+    fn authorization_message(&self, _event_id: &str) -> Option<String> {
+        None
+    }
+
     /// Whether the account root, user, role or session that an ARN names is there: policies and grants must
     /// not name nobody. A directory that cannot tell says yes.
     fn principal_exists(&self, _arn: &str) -> bool {

@@ -18,11 +18,14 @@ use crate::{
     call::{Call, Origin},
     pipeline::Pipeline,
     router::{Answer, Router},
+    seats::Seat,
 };
 
 /// Larger than any request of the services here.
 const LARGEST_BODY: usize = 1024 * 1024;
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
+/// Comes with every denial: what `sts:DecodeAuthorizationMessage` takes.
+pub const AUTHORIZATION_MESSAGE: &str = "x-strongroom-authorization-message";
 
 /// The one endpoint of all services.
 pub struct Endpoint {
@@ -55,7 +58,12 @@ impl Endpoint {
         self.under_way.closed().await;
     }
 
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Reply {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+        seat: &Seat,
+    ) -> Reply {
         let presigned = request.uri().query().unwrap_or_default().contains("X-Amz-");
         if request.method() == Method::GET
             && !presigned
@@ -72,6 +80,7 @@ impl Endpoint {
             }
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "The request was too slow.\n"),
         };
+        seat.asks();
         let held = self.under_way.subscribe();
         // A task of its own: a client that goes away must not stop a call half way.
         let call = tokio::spawn(async move {
@@ -126,7 +135,15 @@ impl Endpoint {
         let call = Call::new(caller, region, now, origin);
         match self.dispatch(service, parts, body, &call).await {
             Ok(answer) => ok_reply(service, answer, &call.request_id),
-            Err(fault) => fault_reply(service, &fault, &call.request_id),
+            Err(fault) => {
+                let mut reply = fault_reply(service, &fault, &call.request_id);
+                let denied = fault.code.starts_with("AccessDenied");
+                let message = denied.then(|| self.pipeline.directory.authorization_message(&call.event_id));
+                if let Some(message) = message.flatten().and_then(|text| HeaderValue::from_str(&text).ok()) {
+                    reply.headers_mut().insert(AUTHORIZATION_MESSAGE, message);
+                }
+                reply
+            }
         }
     }
 

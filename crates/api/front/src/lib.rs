@@ -15,14 +15,15 @@ mod operation;
 mod pipeline;
 mod record;
 mod router;
+mod seats;
 mod server;
 mod tls;
 
 pub use authorize::would_allow;
 pub use call::{Call, Origin, TouchedResource, Via};
-pub use caller::{Caller, Service, Session, User};
+pub use caller::{Caller, Federated, Lender, Service, Session, User};
 pub use directory::{Credential, Directory};
-pub use http::Endpoint;
+pub use http::{AUTHORIZATION_MESSAGE, Endpoint};
 pub use metrics::Metrics;
 pub use operation::{Ask, Authorized, Effect, Operation};
 pub use pipeline::Pipeline;

@@ -1,7 +1,11 @@
 //! Counters for Prometheus.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
+};
 
+pub use prometheus_client::collector::Collector;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -15,7 +19,7 @@ use wire::{Fault, ServiceId};
 
 /// Calls by service, operation and error code; their duration by service.
 pub struct Metrics {
-    registry: Registry,
+    registry: RwLock<Registry>,
     calls: Family<CallLabels, Counter<u64, AtomicU64>>,
     seconds: Family<ServiceLabel, Histogram>,
 }
@@ -41,7 +45,7 @@ impl Default for Metrics {
         );
         registry.register("calls", "Calls by service, operation and error code", calls.clone());
         registry.register("call_seconds", "Duration of calls", seconds.clone());
-        Self { registry, calls, seconds }
+        Self { registry: RwLock::new(registry), calls, seconds }
     }
 }
 
@@ -53,11 +57,16 @@ impl Metrics {
         self.seconds.get_or_create(&ServiceLabel { service }).observe(took.as_secs_f64());
     }
 
+    /// Adds numbers that are asked for whenever somebody reads.
+    pub fn collect(&self, numbers: impl Collector) {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(numbers));
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut text, &self.registry.read().unwrap_or_else(PoisonError::into_inner));
         text
     }
 }

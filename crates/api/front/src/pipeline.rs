@@ -33,6 +33,11 @@ impl Pipeline {
         Self { directory, trail, clock, metrics: Metrics::default() }
     }
 
+    /// The numbers that Prometheus reads.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Where the time comes from.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
@@ -53,10 +58,14 @@ impl Pipeline {
         let started = Instant::now();
         let mut draft = Draft::new::<O>(call, &input);
         let outcome = self.attempt::<O>(state, call, input, &mut draft).await;
+        let outcome = outcome.map_err(|fault| fault.spelled_by(O::SERVICE));
         let recorded = draft.finish::<O>(call, &outcome, self.clock.now());
         let outcome = match self.keep(recorded, draft.opened()).await {
             Ok(()) => outcome,
-            Err(error) => Err(Fault::internal(format!("the record of {} was not kept: {error}", O::NAME))),
+            Err(error) => {
+                let fault = Fault::internal(format!("the record of {} was not kept: {error}", O::NAME));
+                Err(fault.spelled_by(O::SERVICE))
+            }
         };
         if let Err(fault) = &outcome {
             report(O::NAME, call, fault);
@@ -119,7 +128,9 @@ impl Pipeline {
         let recorded = record::refusal(service, name, call, &fault, self.clock.now());
         match self.trail.append(recorded).await {
             Ok(()) => fault,
-            Err(error) => Fault::internal(format!("the record of {name} was not kept: {error}")),
+            Err(error) => {
+                Fault::internal(format!("the record of {name} was not kept: {error}")).spelled_by(service)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use wire::{Fault, ServiceId};
 
 use crate::{
     call::Call,
-    caller::{Caller, Session},
+    caller::{Caller, Federated, Session},
     operation::{Effect, Operation},
 };
 
@@ -118,6 +118,8 @@ pub fn owner_copies(record: &mut Record) -> Vec<Record> {
         copy.event_id = uuid::Uuid::new_v4().to_string();
         copy.resources.retain(|resource| resource.account_id == owner);
         copy.recipient_account_id = owner;
+        // Why the caller might is between him and his own account.
+        copy.authorization.clear();
         if copy.user_identity.kind.as_deref() != Some("AWSService") {
             copy.user_identity = UserIdentity {
                 kind: Some("AWSAccount".into()),
@@ -156,7 +158,8 @@ fn fail(record: &mut Record, code: &str, fault: &Fault) {
 }
 
 fn base(service: ServiceId, name: &str, read_only: bool, call: &Call, now: Timestamp) -> Record {
-    let (resources, additional) = call.note(|notes| (notes.resources.clone(), notes.additional.clone()));
+    let (resources, additional, authorization) =
+        call.note(|notes| (notes.resources.clone(), notes.additional.clone(), notes.decisions.clone()));
     let resources = resources
         .into_iter()
         .map(|touched| Resource { account_id: touched.account, kind: touched.kind, arn: touched.arn })
@@ -185,6 +188,7 @@ fn base(service: ServiceId, name: &str, read_only: bool, call: &Call, now: Times
         shared_event_id: None,
         service_event_details: None,
         event_category: "Management".into(),
+        authorization,
     }
 }
 
@@ -208,9 +212,17 @@ fn identity(call: &Call) -> UserIdentity {
     };
     match caller {
         Caller::Root { .. } => UserIdentity { kind: Some("Root".into()), ..known },
-        Caller::User(user) => {
-            UserIdentity { kind: Some("IAMUser".into()), user_name: Some(user.name.clone()), ..known }
-        }
+        Caller::User(user) => UserIdentity {
+            kind: Some("IAMUser".into()),
+            user_name: Some(user.name.clone()),
+            session_context: user.session_began.map(|began| json!({"attributes": attributes(began)})),
+            ..known
+        },
+        Caller::Federated(federated) => UserIdentity {
+            kind: Some("FederatedUser".into()),
+            session_context: Some(federated_context(federated)),
+            ..known
+        },
         Caller::Session(session) => UserIdentity {
             kind: Some("AssumedRole".into()),
             session_context: Some(session_context(session)),
@@ -225,13 +237,34 @@ fn identity(call: &Call) -> UserIdentity {
 }
 
 fn session_context(session: &Session) -> Value {
-    json!({
+    let mut context = json!({
         "sessionIssuer": {
             "type": "Role", "principalId": session.role_id, "arn": session.role_arn,
             "accountId": session.account, "userName": session.role_name,
         },
-        "attributes": {"creationDate": session.created.iso8601_seconds(), "mfaAuthenticated": "false"},
-    })
+        "attributes": attributes(session.created),
+    });
+    if let Some(source) = &session.source_identity {
+        context["sourceIdentity"] = json!(source);
+    }
+    context
+}
+
+fn federated_context(federated: &Federated) -> Value {
+    let account = &federated.account;
+    let issuer = match &federated.lender {
+        Some(user) => json!({
+            "type": "IAMUser", "principalId": user.id, "arn": user.arn, "accountId": account, "userName": user.name,
+        }),
+        None => json!({
+            "type": "Root", "principalId": account, "arn": format!("arn:aws:iam::{account}:root"), "accountId": account,
+        }),
+    };
+    json!({"sessionIssuer": issuer, "attributes": attributes(federated.created)})
+}
+
+fn attributes(began: Timestamp) -> Value {
+    json!({"creationDate": began.iso8601_seconds(), "mfaAuthenticated": "false"})
 }
 
 /// Member names as the trail writes them. The keys of encryption contexts are data and stay as they are.

@@ -8,13 +8,16 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::{Endpoint, Peer};
+use crate::{
+    http::{Endpoint, Peer},
+    seats::{Seat, Seats},
+};
 
-/// Connections held at once; later ones wait to be accepted.
+/// Connections held at once.
 const MOST_CONNECTIONS: usize = 1024;
 const SLOWEST_HEAD: Duration = Duration::from_secs(15);
 const SLOWEST_HANDSHAKE: Duration = Duration::from_secs(10);
@@ -63,9 +66,8 @@ impl Server {
 
     /// Serves until `stop` turns true, then lets the calls under way end.
     pub async fn run(self, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let seats = Seats::new(MOST_CONNECTIONS);
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -79,10 +81,17 @@ impl Server {
                     continue;
                 }
             };
+            let seat = tokio::select! {
+                seat = seats.take() => seat,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let Some(seat) = seat else { break };
             let (endpoint, tls, stop) = (Arc::clone(&endpoint), self.tls.clone(), stop.clone());
             tokio::spawn(async move {
-                connection(stream, address, tls, endpoint, stop).await;
-                drop(permit);
+                tokio::select! {
+                    () = connection(stream, address, tls, endpoint, stop, &seat) => {}
+                    () = seat.is_needed() => tracing::debug!(%address, "a silent connection made room"),
+                }
             });
         }
         drop(self.listener);
@@ -96,26 +105,36 @@ async fn connection(
     tls: Option<TlsAcceptor>,
     endpoint: Arc<Endpoint>,
     stop: watch::Receiver<bool>,
+    seat: &Arc<Seat>,
 ) {
     let _ = stream.set_nodelay(true);
     let peer = Peer { address: address.ip(), secure: tls.is_some() };
     match tls {
-        None => requests(stream, peer, endpoint, stop).await,
+        None => requests(stream, peer, endpoint, stop, seat).await,
         Some(tls) => match tokio::time::timeout(SLOWEST_HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, peer, endpoint, stop).await,
+            Ok(Ok(stream)) => requests(stream, peer, endpoint, stop, seat).await,
             Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%address, "a TLS handshake was too slow"),
         },
     }
 }
 
-async fn requests<S>(stream: S, peer: Peer, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>)
-where
+async fn requests<S>(
+    stream: S,
+    peer: Peer,
+    endpoint: Arc<Endpoint>,
+    mut stop: watch::Receiver<bool>,
+    seat: &Arc<Seat>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move { Ok::<_, std::convert::Infallible>(endpoint.answer(request, peer).await) }
+        let (endpoint, seat) = (Arc::clone(&endpoint), Arc::clone(seat));
+        async move {
+            let reply = endpoint.answer(request, peer, &seat).await;
+            seat.falls_silent();
+            Ok::<_, std::convert::Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -31,7 +31,20 @@ pub fn policy_exists(name: &str) -> Fault {
 }
 
 pub fn policy_attached() -> Fault {
-    Fault::client("DeleteConflict", "Cannot delete a policy attached to entities.").with_status(409)
+    in_conflict("Cannot delete a policy attached to entities.")
+}
+
+pub fn no_policy_version(arn: &str, version: &str) -> Fault {
+    missing(format!("Policy {arn} version {version} does not exist or is not attachable."))
+}
+
+pub fn alias_exists(alias: &str) -> Fault {
+    let text = format!("The account alias {alias} already exists.");
+    Fault::client("EntityAlreadyExists", text).with_status(409)
+}
+
+pub fn in_conflict(text: &str) -> Fault {
+    Fault::client("DeleteConflict", text).with_status(409)
 }
 
 pub fn missing(text: String) -> Fault {
@@ -46,7 +59,7 @@ pub fn exists(kind: &str, name: &str) -> Fault {
 
 /// Something still hangs on what should be deleted.
 pub fn in_use(first: &str) -> Fault {
-    Fault::client("DeleteConflict", format!("Cannot delete entity, must {first} first.")).with_status(409)
+    in_conflict(&format!("Cannot delete entity, must {first} first."))
 }
 
 pub fn quota(name: &str, limit: usize) -> Fault {

@@ -7,14 +7,21 @@ use std::{
 
 use front::Directory as _;
 use iam::{Document, Kind, Malformed};
+use ids::AccountId;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use wire::Fault;
 
-use crate::{fault, registry::Iam};
+use crate::{
+    entity::{Entity as _, ManagedPolicy},
+    fault,
+    registry::Iam,
+};
 
 /// Characters of a trust policy, white space not counted.
-const TRUST_SIZE: usize = 2048;
+pub const TRUST_SIZE: usize = 2048;
+/// Characters of a version of a managed policy, white space not counted.
+pub const MANAGED_SIZE: usize = 6144;
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -28,9 +35,26 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Reads the document of a managed policy.
+    ///
+    /// # Errors
+    /// `MalformedPolicyDocument`, or `LimitExceeded` for one that is too long.
+    pub fn managed(text: String) -> Result<Self, Fault> {
+        let policy = Self::try_from(text).map_err(|bad| fault::malformed(&bad))?;
+        if policy.size() > MANAGED_SIZE {
+            return Err(fault::quota("PolicySize", MANAGED_SIZE));
+        }
+        Ok(policy)
+    }
+
     /// The text as answers carry it: percent-encoded (spec/policy.md §11).
     pub fn encoded(&self) -> String {
         encoded(&self.text)
+    }
+
+    /// Gives it the name that explanations call it by.
+    pub fn name_as(&mut self, name: String) {
+        self.document = Arc::new((*self.document).clone().named(name));
     }
 
     /// Characters that count against quotas: all but white space.
@@ -69,6 +93,11 @@ impl Trust {
 }
 
 impl Trust {
+    /// Gives it the name that explanations call it by.
+    pub fn name_as(&mut self, name: String) {
+        self.document = Arc::new((*self.document).clone().named(name));
+    }
+
     /// The trust policy of a role that is not there: whoever asks for it reads what a stranger reads.
     pub fn of_nobody() -> Arc<Document> {
         static NOBODY: LazyLock<Arc<Document>> = LazyLock::new(|| {
@@ -95,6 +124,24 @@ impl From<Trust> for StoredTrust {
 }
 
 impl Iam {
+    /// The id of the managed policy that is to be a permissions boundary.
+    ///
+    /// # Errors
+    /// `NoSuchEntity` for what is no policy of the account.
+    pub fn boundary_id(&self, account: &AccountId, arn: &str) -> Result<String, Fault> {
+        let name = arn.rsplit('/').next().unwrap_or(arn);
+        let found = self.named::<ManagedPolicy>(account, name).filter(|policy| policy.arn() == arn);
+        let missing = || fault::missing(format!("Scope ARN: {arn} does not exist or is not attachable."));
+        found.map(|policy| policy.id.clone()).ok_or_else(missing)
+    }
+
+    /// A trust policy as answers carry it: percent-encoded, and who was deleted stands by the unique id.
+    pub fn shown_trust(&self, trust: &Trust) -> String {
+        let bound = trust.ids.iter().map(|(arn, id)| (arn.as_str(), id.as_str()));
+        let gone = bound.filter(|(arn, id)| self.principal_id(arn).as_deref() != Some(*id)).collect();
+        encoded(&iam::with_deleted_principals(&trust.text, &gone))
+    }
+
     /// Reads the trust policy of a role, and checks that everybody it names is there.
     ///
     /// # Errors
@@ -119,7 +166,7 @@ impl Iam {
 }
 
 /// Percent-encodes a document.
-pub fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 

@@ -11,9 +11,9 @@ use store::{Change, Store};
 use wire::Fault;
 
 use crate::{
-    entity::{AccessKey, Entity, ManagedPolicy, Role, User},
+    entity::{AccessKey, Entity, Group, ManagedPolicy, Role, User},
     fault, names,
-    principal::Principal,
+    principal::{Bounded, Principal},
     rows,
     session::Session,
 };
@@ -46,7 +46,9 @@ pub enum LoadError {
 #[derive(Default)]
 pub(crate) struct Entries {
     accounts: BTreeMap<AccountId, Timestamp>,
+    aliases: BTreeMap<AccountId, String>,
     users: Table<User>,
+    groups: Table<Group>,
     roles: Table<Role>,
     policies: Table<ManagedPolicy>,
     sessions: HashMap<String, Arc<Session>>,
@@ -57,23 +59,26 @@ impl Entries {
     async fn read(store: &Store, custody: &Custody) -> Result<Self, LoadError> {
         let pool = store.read();
         let accounts = rows::accounts(pool).await?.into_iter().collect();
-        let mut entries = Self { accounts, ..Self::default() };
-        for user in rows::entities::<User>(pool).await? {
-            entries.users.put(Arc::new(user));
-        }
-        for role in rows::entities::<Role>(pool).await? {
-            entries.roles.put(Arc::new(role));
-        }
-        for policy in rows::entities::<ManagedPolicy>(pool).await? {
-            entries.policies.put(Arc::new(policy));
-        }
+        let aliases = rows::account_aliases(pool).await?.into_iter().collect();
+        let mut entries = Self { accounts, aliases, ..Self::default() };
+        entries.users.load(rows::entities(pool).await?);
+        entries.groups.load(rows::entities(pool).await?);
+        entries.roles.load(rows::entities(pool).await?);
+        entries.policies.load(rows::entities(pool).await?);
         for key in rows::access_keys(pool, custody).await? {
             entries.keys.insert(key.id.clone(), Arc::new(key));
         }
         for session in rows::sessions(pool, custody).await? {
-            entries.sessions.insert(session.id.clone(), Arc::new(session));
+            entries.put_session(session);
         }
         Ok(entries)
+    }
+
+    fn put_session(&mut self, mut session: Session) {
+        if let Some(policy) = &mut session.inline {
+            policy.name_as("policy given when the session began".to_owned());
+        }
+        self.sessions.insert(session.id.clone(), Arc::new(session));
     }
 }
 
@@ -90,7 +95,13 @@ impl<T> Default for Table<T> {
 }
 
 impl<T: Entity> Table<T> {
-    fn put(&mut self, entity: Arc<T>) {
+    fn load(&mut self, entities: Vec<T>) {
+        entities.into_iter().for_each(|entity| self.put(entity));
+    }
+
+    fn put(&mut self, mut entity: T) {
+        entity.name_policies();
+        let entity = Arc::new(entity);
         let name = (entity.account().clone(), names::folded(entity.name()));
         self.by_name.insert(name, Arc::clone(&entity));
         self.by_id.insert(entity.id().to_owned(), entity);
@@ -143,6 +154,7 @@ macro_rules! kept {
     };
 }
 kept!(User, users);
+kept!(Group, groups);
 kept!(Role, roles);
 kept!(ManagedPolicy, policies);
 
@@ -199,13 +211,36 @@ impl Iam {
         self.read(|entries| T::table(entries).of(account))
     }
 
-    /// How many users and roles a managed policy is attached to.
+    /// The alias of an account.
+    pub(crate) fn account_alias(&self, account: &AccountId) -> Option<String> {
+        self.read(|entries| entries.aliases.get(account).cloned())
+    }
+
+    /// Whether any account has an alias.
+    pub(crate) fn alias_taken(&self, alias: &str) -> bool {
+        self.read(|entries| entries.aliases.values().any(|known| known == alias))
+    }
+
+    /// The members of a group, by folded name.
+    pub(crate) fn members(&self, group: &Group) -> Vec<Arc<User>> {
+        self.of::<User>(&group.account).into_iter().filter(|user| user.groups.contains(&group.id)).collect()
+    }
+
+    /// How many users and roles a managed policy is the permissions boundary of.
+    pub(crate) fn bounded_by(&self, policy: &ManagedPolicy) -> usize {
+        fn count<T: Bounded>(iam: &Iam, policy: &ManagedPolicy) -> usize {
+            iam.of::<T>(&policy.account).iter().filter(|one| one.boundary() == Some(&policy.id)).count()
+        }
+        count::<User>(self, policy) + count::<Role>(self, policy)
+    }
+
+    /// How many users, groups and roles a managed policy is attached to.
     pub(crate) fn attachments(&self, policy: &ManagedPolicy) -> usize {
         fn count<T: Principal>(iam: &Iam, policy: &ManagedPolicy) -> usize {
             let all = iam.of::<T>(&policy.account);
             all.iter().filter(|one| one.permissions().attached.contains(&policy.id)).count()
         }
-        count::<User>(self, policy) + count::<Role>(self, policy)
+        count::<User>(self, policy) + count::<Group>(self, policy) + count::<Role>(self, policy)
     }
 
     pub(crate) fn session(&self, access_key_id: &str) -> Option<Arc<Session>> {
@@ -281,9 +316,28 @@ impl Changing<'_> {
         Ok(())
     }
 
+    /// Gives an account an alias, or takes it away.
+    pub(crate) async fn put_account_alias(
+        &mut self,
+        account: &AccountId,
+        alias: Option<String>,
+    ) -> Result<(), Fault> {
+        rows::put_account_alias(self.change.tx(), account, alias.as_deref())
+            .await
+            .map_err(Fault::internal)?;
+        let account = account.clone();
+        self.edits.push(Box::new(move |entries| {
+            match alias {
+                Some(alias) => entries.aliases.insert(account, alias),
+                None => entries.aliases.remove(&account),
+            };
+        }));
+        Ok(())
+    }
+
     pub(crate) async fn put<T: Kept>(&mut self, entity: T) -> Result<(), Fault> {
         rows::put_entity(self.change.tx(), &entity).await.map_err(Fault::internal)?;
-        self.edits.push(Box::new(move |entries| T::table_mut(entries).put(Arc::new(entity))));
+        self.edits.push(Box::new(move |entries| T::table_mut(entries).put(entity)));
         Ok(())
     }
 
@@ -317,7 +371,7 @@ impl Changing<'_> {
         rows::put_session(self.change.tx(), &self.iam.custody, &session).await.map_err(Fault::internal)?;
         self.edits.push(Box::new(move |entries| {
             entries.sessions.retain(|_, session| session.expires > now);
-            entries.sessions.insert(session.id.clone(), Arc::new(session));
+            entries.put_session(session);
         }));
         Ok(())
     }

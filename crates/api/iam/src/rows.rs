@@ -33,6 +33,26 @@ pub async fn put_account(tx: &mut SqliteConnection, account: &AccountId, created
     Ok(())
 }
 
+pub async fn put_account_alias(tx: &mut SqliteConnection, account: &AccountId, alias: Option<&str>) -> Sql {
+    sqlx::query("DELETE FROM iam_account_aliases WHERE account = $1")
+        .bind(account.as_str())
+        .execute(&mut *tx)
+        .await?;
+    if let Some(alias) = alias {
+        sqlx::query("INSERT INTO iam_account_aliases (account, alias) VALUES ($1, $2)")
+            .bind(account.as_str())
+            .bind(alias)
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+pub async fn account_aliases(pool: &SqlitePool) -> Result<Vec<(AccountId, String)>, LoadError> {
+    let rows = sqlx::query("SELECT account, alias FROM iam_account_aliases").fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((account(row.get(0))?, row.get(1)))).collect()
+}
+
 pub async fn put_entity<T: Entity>(tx: &mut SqliteConnection, entity: &T) -> Sql {
     let body = serde_json::to_string(entity).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(

@@ -1,4 +1,4 @@
-//! Sessions of roles: temporary credentials (spec/policy.md §13).
+//! Temporary credentials: sessions of roles, of users, and of those whom users lend permissions (spec/policy.md §13).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,9 +16,11 @@ use crate::policy::Policy;
 pub struct Session {
     /// `ASIA…`
     pub id: String,
-    /// `AROA…`
-    pub role: String,
-    pub name: String,
+    /// Whose permissions it has: the id of a role (`AROA…`) or of a user (`AIDA…`), or an account for its root user.
+    #[serde(alias = "role")]
+    pub principal: String,
+    /// The name of a role's session, or of a federated user; a user's own session has none.
+    pub name: Option<String>,
     pub created: Timestamp,
     pub expires: Timestamp,
     pub secret: Arc<Secret>,
@@ -30,6 +32,9 @@ pub struct Session {
     /// The policies that limit it, given as text and by the ids of managed ones; both empty: no limit.
     pub inline: Option<Policy>,
     pub managed: BTreeSet<String>,
+    /// Who is behind the session of a role.
+    #[serde(default)]
+    pub source_identity: Option<String>,
 }
 
 impl Session {

@@ -76,6 +76,10 @@ impl Managed {
         &self.0.arn
     }
 
+    pub fn into_subject(self) -> Subject<ManagedPolicy> {
+        self.0
+    }
+
     /// The question whether the caller may do `action` to it.
     pub fn ask(&self, action: &'static str) -> Ask {
         self.0.ask(action)
@@ -84,6 +88,14 @@ impl Managed {
     /// The policy as it is now; `None` if there is none.
     pub fn now(&self, iam: &Iam) -> Option<Arc<ManagedPolicy>> {
         self.0.now(iam).ok()
+    }
+
+    /// The policy as it is now.
+    ///
+    /// # Errors
+    /// `NoSuchEntity`.
+    pub fn found(&self, iam: &Iam) -> Result<Arc<ManagedPolicy>, Fault> {
+        self.now(iam).ok_or_else(|| fault::no_managed_policy(self.arn()))
     }
 }
 
@@ -104,7 +116,9 @@ impl Owner {
             (Some(name), _) => Ok(Self::User(Subject::of(iam, call, name))),
             (None, Caller::User(user)) => Ok(Self::User(Subject::of(iam, call, &user.name))),
             (None, Caller::Root { account, .. }) => Ok(Self::Root(account.clone())),
-            (None, Caller::Session(_) | Caller::Service(_)) => Err(fault::no_user_of_caller()),
+            (None, Caller::Session(_) | Caller::Federated(_) | Caller::Service(_)) => {
+                Err(fault::no_user_of_caller())
+            }
         }
     }
 

@@ -215,7 +215,6 @@ async fn bad_parameters_of_a_session_get_their_own_errors() {
             "MalformedPolicyDocument",
             "Policy arn:aws:iam::111122223333:policy/no does not exist or is not attachable.",
         ),
-        (json!({"SourceIdentity": "me"}), "ValidationError", "SourceIdentity is not supported."),
         (
             json!({"TransitiveTagKeys": ["k"]}),
             "InvalidInput",

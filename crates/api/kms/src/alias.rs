@@ -11,9 +11,6 @@ use crate::{
     target::{Accept, Target, ask, ask_of, found, resolve},
 };
 
-/// Aliases of one key.
-const MOST_ALIASES: usize = 50;
-
 /// An alias that is there, and its key.
 #[derive(Debug)]
 pub struct AliasTarget {
@@ -72,8 +69,9 @@ pub fn asks<'a>(
 /// # Errors
 /// `LimitExceededException`
 pub fn check_room(kms: &Kms, key: &Target) -> Result<(), Fault> {
-    if kms.aliases_of(key.name()).len() < MOST_ALIASES {
+    let most = kms.quotas.aliases_per_key;
+    if kms.aliases_of(key.name()).len() < most {
         return Ok(());
     }
-    Err(fault::limit(format!("A key can have {MOST_ALIASES} aliases: {}", key.name())))
+    Err(fault::limit(format!("A key can have {most} aliases: {}", key.name())))
 }

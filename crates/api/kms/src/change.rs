@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use envelope::KeyMaterial;
 use front::Call;
 use kms::{AliasName, Grant, Key, KeyName, Refusal};
 use store::Change;
@@ -14,7 +13,9 @@ use wire::Fault;
 
 use crate::{
     entries::{Alias, Entries, Entry},
-    fault, policy,
+    fault,
+    material::Material,
+    policy,
     registry::{KeyChange, Kms},
     rows,
 };
@@ -68,36 +69,74 @@ impl Changing<'_> {
         self.change.mark(event_id).await.map_err(Fault::internal)
     }
 
-    /// Writes a key that was not there before, with its first material.
-    pub async fn new_key(&mut self, key: Key, material: KeyMaterial) -> Result<(), Fault> {
+    /// Writes a key that was not there before and waits for its material.
+    pub async fn new_external(&mut self, key: Key) -> Result<(), Fault> {
         let policy = policy_of(&key)?;
-        self.put_entry(Entry { key, policy, materials: HashMap::new() }, Some(material)).await
+        self.put_entry(Entry { key, policy, materials: HashMap::new() }, None).await
+    }
+
+    /// Writes a key that was not there before, with its first material.
+    pub async fn new_key(&mut self, key: Key, material: Material) -> Result<(), Fault> {
+        let policy = policy_of(&key)?;
+        let material = Some((key.current_material().to_owned(), material));
+        self.put_entry(Entry { key, policy, materials: HashMap::new() }, material).await
     }
 
     /// Writes a changed key. Told is what decides on its use: state, policy, and tags, of which policies can
     /// speak.
     pub async fn put_key(&mut self, old: &Entry, key: Key) -> Result<(), Fault> {
-        let before = &old.key;
+        self.tell_of(&old.key, &key);
+        let policy = policy_of(&key)?;
+        self.put_entry(Entry { key, policy, materials: old.materials.clone() }, None).await
+    }
+
+    /// Writes a key with a material that was imported.
+    pub async fn import(
+        &mut self,
+        old: &Entry,
+        key: Key,
+        id: String,
+        material: Material,
+    ) -> Result<(), Fault> {
+        self.tell_of(&old.key, &key);
+        let entry = Entry { key, policy: Arc::clone(&old.policy), materials: old.materials.clone() };
+        self.put_entry(entry, Some((id, material))).await
+    }
+
+    /// Writes a key that lost materials.
+    pub async fn lose(&mut self, old: &Entry, key: Key, ids: &[String]) -> Result<(), Fault> {
+        self.tell_of(&old.key, &key);
+        let mut materials = old.materials.clone();
+        for id in ids {
+            rows::delete_material(self.change.tx(), &key.name, id).await.map_err(Fault::internal)?;
+            materials.remove(id);
+        }
+        self.put_entry(Entry { key, policy: Arc::clone(&old.policy), materials }, None).await
+    }
+
+    fn tell_of(&mut self, before: &Key, key: &Key) {
         if (key.state, &key.policy, &key.principals, &key.tags)
             != (before.state, &before.policy, &before.principals, &before.tags)
         {
             self.tell.insert(key.name.to_string());
         }
-        let policy = policy_of(&key)?;
-        self.put_entry(Entry { key, policy, materials: old.materials.clone() }, None).await
     }
 
     /// Writes a key that was rotated to a new material.
-    pub async fn rotate(&mut self, old: &Entry, key: Key, material: KeyMaterial) -> Result<(), Fault> {
+    pub async fn rotate(&mut self, old: &Entry, key: Key, material: Material) -> Result<(), Fault> {
         let entry = Entry { key, policy: Arc::clone(&old.policy), materials: old.materials.clone() };
-        self.put_entry(entry, Some(material)).await
+        let material = Some((entry.key.current_material().to_owned(), material));
+        self.put_entry(entry, material).await
     }
 
-    async fn put_entry(&mut self, mut entry: Entry, material: Option<KeyMaterial>) -> Result<(), Fault> {
+    async fn put_entry(
+        &mut self,
+        mut entry: Entry,
+        material: Option<(String, Material)>,
+    ) -> Result<(), Fault> {
         let key = &entry.key;
         rows::put_key(self.change.tx(), key).await.map_err(Fault::internal)?;
-        if let Some(material) = material {
-            let id = key.current_material().to_owned();
+        if let Some((id, material)) = material {
             rows::put_material(self.change.tx(), &self.kms.custody, &key.name, &id, &material)
                 .await
                 .map_err(Fault::internal)?;

@@ -1,11 +1,11 @@
 //! New keys: those of customers, and the one that a service makes for itself at its first use.
 
-use envelope::{KeyMaterial, SystemEntropy, material_id};
+use envelope::SystemEntropy;
 use ids::{AccountId, Arn, Entropy as _, Region, Timestamp};
-use kms::{AliasName, Key, KeyId, KeyName, Manager};
+use kms::{AliasName, Key, KeyId, KeyName, KeySpec, KeyUsage, Manager};
 use wire::Fault;
 
-use crate::{entries::Alias, registry::Kms, work::Event};
+use crate::{entries::Alias, material::Material, registry::Kms, work::Event};
 
 /// A new key's name, with an id that no other key has.
 pub fn new_name(account: &AccountId, region: &Region) -> KeyName {
@@ -15,20 +15,44 @@ pub fn new_name(account: &AccountId, region: &Region) -> KeyName {
 }
 
 /// A key with the policy that its manager gives it, and its first material.
-pub fn new_key(name: KeyName, manager: Manager, now: Timestamp) -> (Key, KeyMaterial) {
+///
+/// # Errors
+/// As [`Material::generate`].
+pub async fn new_key(
+    name: KeyName,
+    kind: (KeySpec, KeyUsage),
+    manager: Manager,
+    now: Timestamp,
+) -> Result<(Key, Material), Fault> {
+    let material = Material::generate(kind.0).await?;
+    let id = material.id(&name);
+    let key = key_of(name, kind, manager, now, id);
+    Ok((key, material))
+}
+
+/// A key that waits for its material.
+pub fn external_key(name: KeyName, kind: (KeySpec, KeyUsage), now: Timestamp) -> Key {
+    let policy = kms::default_policy(&name.account);
+    Key::external(name, kind, now, policy)
+}
+
+/// A key that is described only: nobody makes it.
+pub fn imaginary_key(name: KeyName, manager: Manager, now: Timestamp) -> Key {
+    key_of(name, (KeySpec::default(), KeyUsage::default()), manager, now, String::new())
+}
+
+fn key_of(
+    name: KeyName,
+    kind: (KeySpec, KeyUsage),
+    manager: Manager,
+    now: Timestamp,
+    material_id: String,
+) -> Key {
     let policy = match manager {
         Manager::Customer => kms::default_policy(&name.account),
         Manager::Aws => kms::rds_policy(&name.account, &name.region),
     };
-    let (material, id) = new_material(&name);
-    (Key::new(name, manager, now, policy, id), material)
-}
-
-/// A material for a key, and its id.
-pub fn new_material(name: &KeyName) -> (KeyMaterial, String) {
-    let material = KeyMaterial::generate(&SystemEntropy);
-    let id = hex::encode(material_id(&name.to_string(), &material));
-    (material, id)
+    Key::new(name, kind, manager, now, policy, material_id)
 }
 
 impl Kms {
@@ -49,7 +73,8 @@ impl Kms {
         if let Some(known) = self.alias(&alias) {
             return Ok(known.target.arn());
         }
-        let (mut key, material) = new_key(name.clone(), Manager::Aws, now);
+        let kind = (KeySpec::default(), KeyUsage::default());
+        let (mut key, material) = new_key(name.clone(), kind, Manager::Aws, now).await?;
         key.description =
             "Default key that protects my RDS database volumes when no other key is defined".into();
         event

@@ -1,13 +1,25 @@
 //! Encryption under a key and back: what every cryptographic operation shares.
 
-use envelope::{EncryptionContext, KeyMaterial, SecretBytes, SystemEntropy, blob};
-use kms::{KeyName, Named, Row, SYMMETRIC, permits};
+use envelope::{EncryptionContext, Oaep, SecretBytes, SystemEntropy, blob};
+use kms::{KeyName, KeySpec, KeyUsage, Named};
 use wire::{Blob, Fault};
 
-use crate::{entries::Entry, fault, target::Target};
+use crate::{
+    entries::Entry,
+    fault,
+    material::Material,
+    pair::with_private_key,
+    target::Target,
+    usable::{Use, check_state, check_use},
+};
 
 /// The one algorithm of symmetric keys: AES-256-GCM.
 pub const ALGORITHM: &str = "SYMMETRIC_DEFAULT";
+/// The algorithm that a request means by naming none.
+pub fn symmetric() -> String {
+    ALGORITHM.into()
+}
+
 /// Longest encryption context, in bytes of its JSON form (spec/kms.md §7).
 const LONGEST_CONTEXT: usize = 8192;
 
@@ -23,19 +35,113 @@ pub struct Decrypted {
     pub material_id: String,
 }
 
-/// Checks what a key is to be used for: its state, then the algorithm.
+/// What Encrypt and ReEncrypt answer; only symmetric keys tell the material.
+pub struct Ciphertext {
+    pub blob: Blob,
+    pub material_id: Option<String>,
+}
+
+/// What Decrypt answers.
+pub struct Plaintext {
+    pub bytes: SecretBytes,
+    pub material_id: Option<String>,
+}
+
+/// Checks that a key can encrypt with an algorithm.
 ///
 /// # Errors
-/// As the table of states says; `InvalidKeyUsageException`.
-pub fn check_use(target: &Target, algorithm: Option<&str>) -> Result<(), Fault> {
-    permits(Row::Cryptography, target.key().state).map_err(|state| fault::blocked(target.name(), state))?;
-    match algorithm {
-        None | Some(ALGORITHM) => Ok(()),
-        Some(other) => {
-            let text = format!("Algorithm {other} is incompatible with key spec {}.", SYMMETRIC.0);
-            Err(Fault::client("InvalidKeyUsageException", text))
-        }
+/// As [`check_use`].
+pub fn check_encrypts(
+    target: &Target,
+    operation: &'static str,
+    algorithm: &str,
+    context: &EncryptionContext,
+) -> Result<(), Fault> {
+    check_use(target, Use { operation, usage: KeyUsage::EncryptDecrypt, algorithm })?;
+    if target.key().spec != KeySpec::Symmetric && !context.is_empty() {
+        return Err(fault::validation("EncryptionContext is only valid for symmetric encryption KMS keys."));
     }
+    Ok(())
+}
+
+/// Checks that a plaintext is not longer than an algorithm takes.
+///
+/// # Errors
+/// `ValidationException`
+pub fn check_length(target: &Target, algorithm: &str, length: usize) -> Result<(), Fault> {
+    let KeySpec::Pair(spec) = target.key().spec else { return Ok(()) };
+    let (Some(oaep), Some(bits)) = (oaep(algorithm), spec.rsa_bits()) else { return Ok(()) };
+    let longest = oaep.longest(bits);
+    if length <= longest {
+        return Ok(());
+    }
+    let spec = target.key().spec;
+    let text =
+        format!("Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {longest} bytes.");
+    Err(fault::validation(text))
+}
+
+fn oaep(algorithm: &str) -> Option<Oaep> {
+    match algorithm {
+        "RSAES_OAEP_SHA_1" => Some(Oaep::Sha1),
+        "RSAES_OAEP_SHA_256" => Some(Oaep::Sha256),
+        _ => None,
+    }
+}
+
+/// Encrypts with an algorithm that the key has.
+///
+/// # Errors
+/// An internal fault if the key has lost its material.
+pub async fn encrypt_by(
+    target: &Target,
+    algorithm: &str,
+    context: &EncryptionContext,
+    plaintext: SecretBytes,
+) -> Result<Ciphertext, Fault> {
+    let Some(oaep) = oaep(algorithm) else {
+        let made = encrypt(&target.entry, context, plaintext.expose())?;
+        return Ok(Ciphertext { blob: made.blob, material_id: Some(made.material_id) });
+    };
+    let made = with_private_key(target, move |key| key.oaep_encrypt(oaep, plaintext.expose())).await?;
+    Ok(Ciphertext { blob: Blob(made.map_err(Fault::internal)?), material_id: None })
+}
+
+/// Decrypts with an algorithm that the key has.
+///
+/// # Errors
+/// As [`decrypt`].
+pub async fn decrypt_by(
+    target: &Target,
+    algorithm: &str,
+    context: &EncryptionContext,
+    ciphertext: Blob,
+) -> Result<Plaintext, Fault> {
+    let Some(oaep) = oaep(algorithm) else {
+        let opened = decrypt(&target.entry, context, &ciphertext.0)?;
+        return Ok(Plaintext { bytes: opened.plaintext, material_id: Some(opened.material_id) });
+    };
+    let opened = with_private_key(target, move |key| key.oaep_decrypt(oaep, &ciphertext.0)).await?;
+    Ok(Plaintext { bytes: opened.map_err(|_| invalid_ciphertext())?, material_id: None })
+}
+
+/// Checks that a key can decrypt a ciphertext with an algorithm.
+///
+/// # Errors
+/// As [`check_use`]; `IncorrectKeyException` for the blob of a symmetric key next to a key of another kind.
+pub fn check_decrypts(
+    target: &Target,
+    operation: &'static str,
+    algorithm: &str,
+    context: &EncryptionContext,
+    ciphertext: Option<&[u8]>,
+) -> Result<(), Fault> {
+    let of_symmetric = algorithm == ALGORITHM && ciphertext.is_some_and(|b| blob::Blob::parse(b).is_ok());
+    if of_symmetric && target.key().spec != KeySpec::Symmetric {
+        check_state(target)?;
+        return Err(fault::incorrect_key());
+    }
+    check_encrypts(target, operation, algorithm, context)
 }
 
 /// Checks the size of an encryption context.
@@ -51,7 +157,7 @@ pub fn check_context(context: &EncryptionContext) -> Result<(), Fault> {
     Err(fault::validation(format!("The encryption context is longer than {LONGEST_CONTEXT} bytes.")))
 }
 
-/// Encrypts under the current material of a key.
+/// Encrypts under the current material of a symmetric key.
 ///
 /// # Errors
 /// An internal fault if the key has lost its material.
@@ -59,7 +165,7 @@ pub fn encrypt(entry: &Entry, context: &EncryptionContext, plaintext: &[u8]) -> 
     let arn = entry.key.name.to_string();
     let material_id = entry.key.current_material().to_owned();
     let lost = || Fault::internal(format!("{arn} has no current material"));
-    let material = entry.materials.get(&material_id).ok_or_else(lost)?;
+    let Material::Symmetric(material) = &**entry.current()? else { return Err(lost()) };
     let mut id = [0; 32];
     hex::decode_to_slice(&material_id, &mut id).map_err(|_| lost())?;
     let blob = blob::encrypt(material, &id, &arn, context, plaintext, &SystemEntropy);
@@ -74,11 +180,11 @@ pub fn encrypt(entry: &Entry, context: &EncryptionContext, plaintext: &[u8]) -> 
 pub fn decrypt(entry: &Entry, context: &EncryptionContext, blob: &[u8]) -> Result<Decrypted, Fault> {
     let read = blob::Blob::parse(blob).map_err(|_| invalid_ciphertext())?;
     if read.key_arn != entry.key.name.to_string() {
-        let text = "The key ID in the request does not identify a CMK that can perform this operation.";
-        return Err(Fault::client("IncorrectKeyException", text));
+        return Err(fault::incorrect_key());
     }
     let material_id = hex::encode(read.material);
-    let material: &KeyMaterial = entry.materials.get(&material_id).ok_or_else(invalid_ciphertext)?;
+    let material = entry.materials.get(&material_id).ok_or_else(invalid_ciphertext)?;
+    let Material::Symmetric(material) = &**material else { return Err(invalid_ciphertext()) };
     let plaintext = read.decrypt(material, context).map_err(|_| invalid_ciphertext())?;
     Ok(Decrypted { plaintext, material_id })
 }

@@ -1,16 +1,18 @@
 //! Data keys: made and wrapped here, then forgotten (spec/kms.md §3).
 
 use envelope::{EncryptionContext, SecretBytes, SystemEntropy};
-use front::Call;
+use front::{Ask, Call};
+use kms::KeyUsage;
 use serde::Deserialize;
 use wire::Fault;
 
 use crate::{
-    crypt::{Encrypted, check_context, check_use, encrypt},
+    crypt::{ALGORITHM, Encrypted, check_context, encrypt},
     fault,
     registry::Kms,
-    target::{Accept, Target, resolve},
+    target::{Accept, Target, ask_use, resolve},
     token,
+    usable::{Use, check_use},
 };
 
 /// What GenerateDataKey and its sibling are asked for.
@@ -36,6 +38,20 @@ enum KeySpec {
     Aes256,
 }
 
+/// Checks that a key can wrap: only a symmetric one does.
+///
+/// # Errors
+/// As [`check_use`].
+pub fn check_wrapping(target: &Target, operation: &'static str) -> Result<(), Fault> {
+    let wraps = Use { operation, usage: KeyUsage::EncryptDecrypt, algorithm: ALGORITHM };
+    check_use(target, wraps).map_err(|refused| match target.key().usage {
+        KeyUsage::EncryptDecrypt if refused.code == "InvalidKeyUsageException" => {
+            fault::wrong_usage(target.key(), operation)
+        }
+        _ => refused,
+    })
+}
+
 impl Wanted {
     /// The length of the key, in bytes.
     fn length(&self) -> Result<usize, Fault> {
@@ -58,12 +74,23 @@ impl Wanted {
         resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
     }
 
+    /// Whether the caller may.
+    pub fn ask(&self, kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask {
+        ask_use(kms, call, action, target, &self.encryption_context)
+            .with("kms:EncryptionAlgorithm", [ALGORITHM])
+    }
+
     /// Makes the key and wraps it.
     ///
     /// # Errors
     /// As the table of states says; `DryRunOperationException`.
-    pub fn make(&self, call: &Call, target: &Target) -> Result<(SecretBytes, Encrypted), Fault> {
-        check_use(target, None)?;
+    pub fn make(
+        &self,
+        call: &Call,
+        target: &Target,
+        operation: &'static str,
+    ) -> Result<(SecretBytes, Encrypted), Fault> {
+        check_wrapping(target, operation)?;
         if self.dry_run {
             return Err(fault::dry_run());
         }

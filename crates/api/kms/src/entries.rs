@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use envelope::KeyMaterial;
 use ids::{AccountId, Region, Timestamp};
 use kms::{AliasName, Grant, Key, KeyId, KeyName};
+use wire::Fault;
+
+use crate::material::Material;
 
 /// A key with what is needed to use it.
 #[derive(Debug)]
@@ -13,7 +15,18 @@ pub struct Entry {
     pub key: Key,
     pub policy: Arc<iam::Document>,
     /// By their ids, 64 hex digits.
-    pub materials: HashMap<String, Arc<KeyMaterial>>,
+    pub materials: HashMap<String, Arc<Material>>,
+}
+
+impl Entry {
+    /// The material that is used now.
+    ///
+    /// # Errors
+    /// An internal fault if the key has lost it.
+    pub fn current(&self) -> Result<&Arc<Material>, Fault> {
+        let lost = || Fault::internal(format!("{} has no current material", self.key.name));
+        self.materials.get(self.key.current_material()).ok_or_else(lost)
+    }
 }
 
 /// Where an alias points.

@@ -1,6 +1,6 @@
 //! Refusals of the key service in the words of AWS: spelled here and nowhere else (spec/kms.md §1, §9, §15).
 
-use kms::{AliasName, BadAlias, BadName, BadSpec, Blocked, KeyName, Refusal};
+use kms::{AliasName, BadAlias, BadName, BadSpec, Blocked, Key, KeyName, KeySpec, Refusal};
 use wire::Fault;
 
 pub fn blocked(key: &KeyName, blocked: Blocked) -> Fault {
@@ -20,8 +20,48 @@ pub fn refused(key: &KeyName, refusal: &Refusal) -> Fault {
             "The on-demand rotations limit has been reached for the given keyId. No more on-demand \
              rotations can be performed for this key: {key}"
         )),
+        Refusal::Origin(_) => unsupported(format!("{key} {refusal}")),
+        Refusal::OtherMaterial => incorrect_material(),
+        Refusal::OnePending { new, waiting } => Fault::client(
+            "KMSInvalidStateException",
+            format!(
+                "New key material (id: {new}) cannot be imported into KMS key {}, because another key material \
+                 (id: {waiting}) is pending rotation.",
+                key.id
+            ),
+        ),
+        Refusal::NonePending => Fault::client(
+            "KMSInvalidStateException",
+            format!("No available key material pending rotation for the key: {key}."),
+        ),
+        Refusal::NotSymmetric => Fault::bare("UnsupportedOperationException"),
         Refusal::Tags(bad) => Fault::client("TagException", bad.to_string()),
     }
+}
+
+/// A key for something else than an operation does.
+pub fn wrong_usage(key: &Key, operation: &str) -> Fault {
+    let text = format!("{} key usage is {} which is not valid for {operation}.", key.name, key.usage);
+    Fault::client("InvalidKeyUsageException", text)
+}
+
+/// An algorithm of other keys.
+pub fn wrong_algorithm(algorithm: &str, spec: KeySpec) -> Fault {
+    let text = format!("Algorithm {algorithm} is incompatible with key spec {spec}.");
+    Fault::client("InvalidKeyUsageException", text)
+}
+
+/// Material that is not what the key must have.
+pub fn incorrect_material() -> Fault {
+    let text = "The key material in the request is invalid, or is not the same key material that was previously \
+                imported into this KMS key.";
+    Fault::client("IncorrectKeyMaterialException", text)
+}
+
+/// A key that cannot have made the ciphertext that came with it.
+pub fn incorrect_key() -> Fault {
+    let text = "The key ID in the request does not identify a CMK that can perform this operation.";
+    Fault::client("IncorrectKeyException", text)
 }
 
 pub fn no_key(key: &KeyName) -> Fault {
@@ -50,7 +90,7 @@ pub fn bad_alias(bad: &BadAlias) -> Fault {
 pub fn bad_spec(bad: &BadSpec) -> Fault {
     match bad {
         BadSpec::NoUsage | BadSpec::Pair { .. } => validation(bad.to_string()),
-        BadSpec::NotServed(_) => unsupported(bad.to_string()),
+        BadSpec::OtherRegions(_) => unsupported(bad.to_string()),
     }
 }
 

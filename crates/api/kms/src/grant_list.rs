@@ -29,7 +29,11 @@ struct Entry {
     creation_date: Timestamp,
     grantee_principal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    grantee_service_principal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retiring_principal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retiring_service_principal: Option<String>,
     issuing_account: String,
     operations: BTreeSet<String>,
     #[serde(skip_serializing_if = "Constraints::is_empty")]
@@ -59,7 +63,9 @@ fn entry(grant: &Grant) -> Entry {
         name: grant.name.clone().unwrap_or_default(),
         creation_date: grant.created,
         grantee_principal: grant.grantee.clone(),
+        grantee_service_principal: grant.to_service.then(|| grant.grantee.clone()),
         retiring_principal: grant.retiring.clone(),
+        retiring_service_principal: grant.retiring.clone().filter(|_| grant.retired_by_service),
         issuing_account: root_of(&grant.issuing_account),
         operations: grant.operations.clone(),
         constraints: grant.constraints.clone(),

@@ -18,8 +18,6 @@ use crate::{
 
 /// The name of the one policy that every key has.
 pub const DEFAULT: &str = "default";
-/// Longest policy, in bytes.
-const LONGEST: usize = 32_768;
 
 /// The policy of a key as decisions read it.
 ///
@@ -59,8 +57,9 @@ impl Checked {
 /// # Errors
 /// `LimitExceededException` and `MalformedPolicyDocumentException`.
 pub fn check(kms: &Kms, text: String) -> Result<Checked, Fault> {
-    if text.len() > LONGEST {
-        return Err(fault::limit(format!("The policy is longer than {LONGEST} bytes.")));
+    let longest = kms.quotas.policy_bytes;
+    if text.len() > longest {
+        return Err(fault::limit(format!("The policy is longer than {longest} bytes.")));
     }
     let document =
         iam::Document::parse(&text, iam::Kind::Key).map_err(|bad| fault::malformed_policy(&bad))?;

@@ -1,6 +1,6 @@
 //! Principals that grants name (spec/kms.md §11).
 
-use front::{Call, Caller};
+use front::{Call, Caller, Service};
 use ids::{AccountId, Arn};
 use wire::Fault;
 
@@ -16,8 +16,21 @@ pub fn check(kms: &Kms, call: &Call, principal: &str) -> Result<(), Fault> {
         Ok(arn) => names_someone(&arn) && kms.principal_exists(principal),
         Err(_) => is_calling_service(call, principal),
     };
-    let text = || format!("ARN does not refer to a valid principal: {principal}");
-    if known { Ok(()) } else { Err(Fault::client("InvalidArnException", text())) }
+    if known { Ok(()) } else { Err(unknown(principal)) }
+}
+
+/// Checks a service that a new grant names as one: those of this server, in all regions or in the key's.
+///
+/// # Errors
+/// `InvalidArnException`
+pub fn check_service(call: &Call, principal: &str) -> Result<(), Fault> {
+    let rds = Service::rds(&call.region, call.account().clone(), None);
+    let known = [rds.name, rds.principal].iter().any(|known| known == principal);
+    if known { Ok(()) } else { Err(unknown(principal)) }
+}
+
+fn unknown(principal: &str) -> Fault {
+    Fault::client("InvalidArnException", format!("ARN does not refer to a valid principal: {principal}"))
 }
 
 fn names_someone(arn: &Arn) -> bool {

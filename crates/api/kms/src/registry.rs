@@ -6,16 +6,18 @@ use std::{
 };
 
 use custody::Custody;
-use envelope::KeyMaterial;
 use front::{Ask, Call, Directory};
 use ids::{AccountId, Clock, Region, Timestamp};
-use kms::{AliasName, Grant, KeyName, Manager};
+use kms::{AliasName, Grant, KeyName, KeySpec, Manager};
 use store::Store;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     entries::{Alias, Entries, Entry},
-    policy, rows,
+    material::Material,
+    policy,
+    quotas::Quotas,
+    rows,
 };
 
 /// Changes that listeners may lag behind; one that lags further checks every key.
@@ -27,6 +29,7 @@ pub struct Kms {
     pub(crate) custody: Arc<Custody>,
     pub(crate) trail: Arc<audit::Trail>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) quotas: Quotas,
     directory: Arc<dyn Directory>,
     entries: RwLock<Entries>,
     /// One change at a time: what it was decided on is still so when it is written.
@@ -68,12 +71,16 @@ impl Kms {
         directory: Arc<dyn Directory>,
     ) -> Result<Self, LoadError> {
         let pool = store.read();
-        let mut materials: HashMap<String, HashMap<String, Arc<KeyMaterial>>> = HashMap::new();
-        for (arn, id, material) in rows::materials(pool, &custody).await? {
+        let keys = rows::keys(pool).await?;
+        let specs: HashMap<String, KeySpec> =
+            keys.iter().map(|key| (key.name.to_string(), key.spec)).collect();
+        let spec_of = |arn: &str| specs.get(arn).copied();
+        let mut materials: HashMap<String, HashMap<String, Arc<Material>>> = HashMap::new();
+        for (arn, id, material) in rows::materials(pool, &custody, spec_of).await? {
             materials.entry(arn).or_default().insert(id, Arc::new(material));
         }
         let mut entries = Entries::default();
-        for key in rows::keys(pool).await? {
+        for key in keys {
             let arn = key.name.to_string();
             let policy = policy::of(&key).map_err(|error| LoadError::Policy(arn.clone(), error))?;
             let materials = materials.remove(&arn).unwrap_or_default();
@@ -90,11 +97,18 @@ impl Kms {
             custody,
             trail,
             clock,
+            quotas: Quotas::default(),
             directory,
             entries: RwLock::new(entries),
             changing: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
         })
+    }
+
+    /// The same with other quotas than AWS has.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Tells of every change that may take a key away or give it back, after it is durable.
@@ -168,7 +182,9 @@ impl Kms {
 
     /// Every key for which something is due.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<KeyName> {
-        let due = |entry: &&Arc<Entry>| entry.key.deletion_due(now) || entry.key.rotation_due(now);
+        let due = |entry: &&Arc<Entry>| {
+            entry.key.deletion_due(now) || entry.key.rotation_due(now) || entry.key.expiry_due(now)
+        };
         self.read(|entries| entries.keys().filter(due).map(|entry| entry.key.name.clone()).collect())
     }
 

@@ -1,12 +1,11 @@
 //! Keys, materials, aliases and grants in SQL.
 
 use custody::Custody;
-use envelope::KeyMaterial;
 use ids::Timestamp;
-use kms::{AliasName, Grant, Key, KeyName};
+use kms::{AliasName, Grant, Key, KeyName, KeySpec};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use crate::{entries::Alias, registry::LoadError};
+use crate::{entries::Alias, material::Material, registry::LoadError};
 
 type Sql = Result<(), sqlx::Error>;
 
@@ -35,14 +34,26 @@ pub async fn put_material(
     custody: &Custody,
     key: &KeyName,
     id: &str,
-    material: &KeyMaterial,
+    material: &Material,
 ) -> Sql {
     let arn = key.to_string();
     let sealed = custody.seal(&place(&arn, id), material.expose());
-    sqlx::query("INSERT INTO kms_materials (arn, id, sealed) VALUES ($1, $2, $3)")
-        .bind(arn)
+    sqlx::query(
+        "INSERT INTO kms_materials (arn, id, sealed) VALUES ($1, $2, $3) \
+         ON CONFLICT (arn, id) DO UPDATE SET sealed = excluded.sealed",
+    )
+    .bind(arn)
+    .bind(id)
+    .bind(sealed)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete_material(tx: &mut SqliteConnection, key: &KeyName, id: &str) -> Sql {
+    sqlx::query("DELETE FROM kms_materials WHERE arn = $1 AND id = $2")
+        .bind(key.to_string())
         .bind(id)
-        .bind(sealed)
         .execute(tx)
         .await?;
     Ok(())
@@ -112,17 +123,19 @@ pub async fn keys(pool: &SqlitePool) -> Result<Vec<Key>, LoadError> {
     rows.iter().map(|row| Ok(serde_json::from_str(row.get(0))?)).collect()
 }
 
-/// Materials by key ARN and id, unwrapped.
+/// Materials by key ARN and id, opened as those of a key with the spec that `spec_of` tells.
 pub async fn materials(
     pool: &SqlitePool,
     custody: &Custody,
-) -> Result<Vec<(String, String, KeyMaterial)>, LoadError> {
+    spec_of: impl Fn(&str) -> Option<KeySpec>,
+) -> Result<Vec<(String, String, Material)>, LoadError> {
     let rows = sqlx::query("SELECT arn, id, sealed FROM kms_materials").fetch_all(pool).await?;
     rows.iter()
         .map(|row| {
             let (arn, id): (String, String) = (row.get(0), row.get(1));
-            let opened = custody.open_sealed(&place(&arn, &id), row.get(2));
-            let material = opened.ok().and_then(|bytes| KeyMaterial::copy_from(bytes.expose()));
+            let spec = spec_of(&arn).ok_or_else(|| LoadError::Row(arn.clone()))?;
+            let opened = custody.open_sealed(&place(&arn, &id), row.get(2)).ok();
+            let material = opened.and_then(|bytes| Material::open(spec, bytes));
             let material = material.ok_or_else(|| LoadError::Material(arn.clone()))?;
             Ok((arn, id, material))
         })

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use envelope::EncryptionContext;
 use front::{Ask, Call, Caller};
 use iam::Granted;
-use kms::{AliasName, Grant, Key, KeyName, Manager, Named, SYMMETRIC, User};
+use kms::{AliasName, Grant, Key, KeyName, Manager, Named, User};
 use wire::Fault;
 
 use crate::{
-    create::{new_key, new_name},
-    crypt::ALGORITHM,
+    create::{imaginary_key, new_name},
     entries::Entry,
     fault, policy,
     registry::Kms,
@@ -108,7 +107,7 @@ async fn target_of(kms: &Kms, call: &Call, alias: &AliasName, action: &str) -> R
 
 /// Whether the caller could look at the managed key if it were there: nobody else makes it by asking.
 fn may_describe_managed(kms: &Kms, call: &Call) -> bool {
-    let (key, _) = new_key(new_name(call.account(), &call.region), Manager::Aws, call.now);
+    let key = imaginary_key(new_name(call.account(), &call.region), Manager::Aws, call.now);
     policy::imagined(&key).is_ok_and(|target| kms.would_allow(call, &ask(kms, call, DESCRIBE, &target)))
 }
 
@@ -116,7 +115,7 @@ fn may_describe_managed(kms: &Kms, call: &Call) -> bool {
 /// has (spec/policy.md §7).
 pub fn ask(kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask {
     let key = target.key();
-    let (spec, usage) = SYMMETRIC;
+    let (spec, usage) = (key.spec.name(), key.usage.name());
     let mut ask = ask_of(call, action, target.arn())
         .on(&key.name.account)
         .policy(Arc::clone(&target.entry.policy))
@@ -124,7 +123,7 @@ pub fn ask(kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask
         .with("kms:KeyUsage", [usage])
         .with("kms:CustomerMasterKeySpec", [spec])
         .with("kms:CustomerMasterKeyUsage", [usage])
-        .with("kms:KeyOrigin", ["AWS_KMS"])
+        .with("kms:KeyOrigin", [key.origin.name()])
         .with("kms:MultiRegion", ["false"])
         .with("kms:ResourceAliases", kms.aliases_of(&key.name))
         .with("kms:RequestAlias", target.alias.clone());
@@ -150,9 +149,12 @@ pub fn ask_use(
     context: &EncryptionContext,
 ) -> Ask {
     let operation = action.trim_start_matches("kms:");
-    with_context(ask(kms, call, action, target), context)
-        .granted(granted(kms, call, target.name(), |user, grant| grant.allows(user, operation, context)))
-        .with("kms:EncryptionAlgorithm", [ALGORITHM])
+    with_context(ask(kms, call, action, target), context).granted(granted(
+        kms,
+        call,
+        target.name(),
+        |user, grant| grant.allows(user, operation, context),
+    ))
 }
 
 /// Adds the condition keys of an encryption context.
@@ -185,8 +187,11 @@ pub fn with_user<T>(call: &Call, look: impl FnOnce(&User<'_>) -> T) -> T {
     let (id, role_arn) = match &call.caller {
         Caller::User(user) => (user.id.as_str(), None),
         Caller::Session(session) => (session.role_id.as_str(), Some(session.role_arn.as_str())),
-        Caller::Root { .. } | Caller::Service(_) => ("", None),
+        Caller::Root { .. } | Caller::Federated(_) | Caller::Service(_) => ("", None),
     };
-    let account = if let Caller::Service(_) = call.caller { None } else { Some(call.account()) };
-    look(&User { arn: &arn, id, role_arn, account })
+    let (account, service, source_arn) = match &call.caller {
+        Caller::Service(service) => (None, Some(service.name.as_str()), service.source_arn.as_deref()),
+        _ => (Some(call.account()), None, None),
+    };
+    look(&User { arn: &arn, id, role_arn, account, service, source_arn })
 }

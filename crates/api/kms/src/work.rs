@@ -1,13 +1,14 @@
-//! What the service does by itself: deletions at the end of their waiting period, automatic rotations.
+//! What the service does by itself: deletions at the end of their waiting period, the end of imported material,
+//! automatic rotations.
 
 use front::Call;
 use ids::Timestamp;
-use kms::{Key, KeyName, Material, RotationType};
+use kms::{Key, KeyName, Origin, RotationType};
 use serde_json::{Map, Value, json};
 use trail::{Record, Resource, ServiceEvent};
 use wire::Fault;
 
-use crate::{create::new_material, registry::Kms, target::KEY};
+use crate::{fault, material::Material, registry::Kms, target::KEY};
 
 /// Carries out everything that is due now. Safe to repeat.
 ///
@@ -17,6 +18,7 @@ pub async fn run_due(kms: &Kms, now: Timestamp) -> Result<(), Fault> {
     let mut outcome = Ok(());
     for name in kms.due(now) {
         outcome = outcome.and(delete_if_due(kms, &name, now).await);
+        outcome = outcome.and(expire_if_due(kms, &name, now).await);
         outcome = outcome.and(rotate_if_due(kms, &name, now).await);
     }
     outcome
@@ -36,12 +38,27 @@ async fn delete_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), 
         .await
 }
 
+async fn expire_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {
+    let event = Event::new("DeleteExpiredKeyMaterial", name, now);
+    let mut change = kms.begin(event.id()).await?;
+    let Some(entry) = kms.key(name).filter(|entry| entry.key.expiry_due(now)) else { return Ok(()) };
+    let mut key = entry.key.clone();
+    let expired = key.expire(now);
+    event
+        .around(kms, async {
+            change.lose(&entry, key, &expired).await?;
+            change.commit().await
+        })
+        .await
+}
+
 async fn rotate_if_due(kms: &Kms, name: &KeyName, now: Timestamp) -> Result<(), Fault> {
     let mut event = Event::new("RotateKey", name, now);
     let mut change = kms.begin(event.id()).await?;
     let Some(entry) = kms.key(name).filter(|entry| entry.key.rotation_due(now)) else { return Ok(()) };
     let mut key = entry.key.clone();
-    let (material, id) = new_material(name);
+    let material = Material::generate(key.spec).await?;
+    let id = material.id(name);
     key.rotate(id, RotationType::Automatic, now);
     event.tells(rotation(&key, RotationType::Automatic));
     event
@@ -66,14 +83,26 @@ pub async fn rotate_on_demand(
     let entry = kms.still_there(name)?;
     check(&entry.key)?;
     let mut key = entry.key.clone();
-    let (material, id) = new_material(name);
-    key.rotate(id, RotationType::OnDemand, call.now);
+    let material = match key.origin {
+        Origin::AwsKms => {
+            let material = Material::generate(key.spec).await?;
+            key.rotate(material.id(name), RotationType::OnDemand, call.now);
+            Some(material)
+        }
+        Origin::External => {
+            key.rotate_to_pending(call.now).map_err(|refusal| fault::refused(name, &refusal))?;
+            None
+        }
+    };
     let mut event = Event::new("RotateKey", name, call.now);
     event.tells(rotation(&key, RotationType::OnDemand));
     event
         .around(kms, async {
             change.mark(event.id()).await?;
-            change.rotate(&entry, key, material).await?;
+            match material {
+                Some(material) => change.rotate(&entry, key, material).await?,
+                None => change.put_key(&entry, key).await?,
+            }
             change.commit().await
         })
         .await
@@ -81,9 +110,9 @@ pub async fn rotate_on_demand(
 
 /// `serviceEventDetails` of a rotation that has just happened to `key`.
 fn rotation(key: &Key, kind: RotationType) -> Map<String, Value> {
-    let id = |material: Option<&Material>| material.map(|m| m.id.clone());
+    let id = |material: Option<&kms::Material>| material.map(|m| m.id.clone());
     let details = json!({
-        "rotationType": kind, "keyOrigin": "AWS_KMS",
+        "rotationType": kind, "keyOrigin": key.origin,
         "previousKeyMaterialId": id(key.materials.iter().rev().nth(1)),
         "currentKeyMaterialId": key.current_material(), "keyId": key.name.id,
     });

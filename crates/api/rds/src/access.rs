@@ -45,6 +45,9 @@ impl Rds {
             let rds = Arc::clone(self);
             checks.spawn(async move { rds.check_cluster(&cluster.id).await });
         }
+        if let Err(error) = self.check_copies(&concerned).await {
+            tracing::error!(%error, "the keys of copies under way were not checked");
+        }
         // A check that panics would be a bug that the runtime reports; the others go on.
         while checks.join_next().await.is_some() {}
     }
@@ -69,9 +72,9 @@ impl Rds {
         }
         let members = self.records.of_cluster::<Instance>(id.as_str()).await?;
         let keys = self.volume_keys(&cluster.region, &cluster.account);
-        keys.check(&Slot::of_cluster(&cluster), &cluster.wrapped_key.0).await?;
+        keys.check(&Slot::of_cluster(&cluster), &cluster.keys).await?;
         for member in members.iter().filter(|member| !member.delete) {
-            keys.open(&Slot::of_instance(&cluster, member), &member.wrapped_key.0).await?;
+            keys.open(&Slot::of_instance(&cluster, member), &member.keys).await?;
         }
         Ok(())
     }

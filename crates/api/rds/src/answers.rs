@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use clusters::SnapshotStatus;
 use ids::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -156,7 +155,11 @@ pub fn instance(rds: &Rds, instance: &Instance, cluster: &Cluster) -> Value {
 
 /// `DBClusterSnapshot`
 pub fn snapshot(snapshot: &Snapshot) -> Value {
-    let progress = if snapshot.status == SnapshotStatus::Creating { 0 } else { 100 };
+    let progress = match snapshot.status {
+        // Only what is available is whole.
+        status if status.is_unfinished() => snapshot.percent.min(99),
+        _ => 100,
+    };
     let mut answer = json!({
         "DBClusterSnapshotIdentifier": snapshot.identifier,
         "DBClusterSnapshotArn": snapshot.arn(),
@@ -180,6 +183,9 @@ pub fn snapshot(snapshot: &Snapshot) -> Value {
         "StorageType": "aurora",
         "BackupRetentionPeriod": snapshot.backup_retention_days,
     });
+    if let Some(source) = &snapshot.copied_from {
+        answer["SourceDBClusterSnapshotArn"] = json!(source.arn);
+    }
     add_encryption(&mut answer, &snapshot.encryption);
     answer
 }

@@ -19,8 +19,8 @@ pub enum Authority<'a> {
     /// The caller of an RDS operation, through RDS: `kms:ViaService` is `rds.<region>.amazonaws.com`
     /// ([`Call::forwarded`] with `rds`).
     Caller(&'a Call),
-    /// RDS itself, which may only what a grant lets it, on behalf of an account.
-    Service { region: &'a Region, account: &'a AccountId },
+    /// RDS itself, which may only what a grant lets it, for a resource of an account.
+    Service { region: &'a Region, account: &'a AccountId, source_arn: Option<&'a str> },
 }
 
 /// Why the key service did not do it.

@@ -1,7 +1,7 @@
 //! What is known of a cluster only while the server runs: who waits for it, where it answers, how often it failed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,6 +25,15 @@ pub struct Live {
     /// Where the writer answers; `None`: nobody may connect.
     pub target: watch::Sender<Option<Address>>,
     attempts: Mutex<HashMap<InstanceResourceId, Attempts>>,
+    heard: Mutex<HashMap<InstanceResourceId, Heard>>,
+}
+
+/// What has been heard of an instance's volume, and dealt with.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The anchor that it was last told is kept.
+    anchor: Option<Vec<u8>>,
+    damage: HashSet<String>,
 }
 
 /// Starts of an instance since it last served.
@@ -42,6 +51,7 @@ impl Default for Live {
             wake: Notify::new(),
             target: watch::Sender::new(None),
             attempts: Mutex::default(),
+            heard: Mutex::default(),
         }
     }
 }
@@ -72,6 +82,31 @@ impl Live {
     /// An instance serves, or is gone, or is to be started at once.
     pub fn forgive(&self, id: &InstanceResourceId) {
         self.attempts().remove(id);
+    }
+
+    fn heard<T>(&self, id: &InstanceResourceId, with: impl FnOnce(&mut Heard) -> T) -> T {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        with(heard.entry(id.clone()).or_default())
+    }
+
+    /// Whether an instance has been told that this anchor is kept.
+    pub fn is_anchored(&self, id: &InstanceResourceId, anchor: &[u8]) -> bool {
+        self.heard(id, |heard| heard.anchor.as_deref() == Some(anchor))
+    }
+
+    /// An instance has been told that this anchor is kept.
+    pub fn anchored(&self, id: &InstanceResourceId, anchor: &[u8]) {
+        self.heard(id, |heard| heard.anchor = Some(anchor.to_vec()));
+    }
+
+    /// Whether there is an event about this damage.
+    pub fn is_told(&self, id: &InstanceResourceId, damage: &str) -> bool {
+        self.heard(id, |heard| heard.damage.contains(damage))
+    }
+
+    /// There is an event about this damage.
+    pub fn told(&self, id: &InstanceResourceId, damage: &str) {
+        self.heard(id, |heard| heard.damage.insert(damage.to_owned()));
     }
 
     /// Sets where the writer answers; connections to elsewhere end.

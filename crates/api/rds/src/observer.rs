@@ -47,7 +47,10 @@ impl Observer {
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let sightings = Arc::new(self.host.observe().await?);
             self.seen.send_if_modified(|seen| {
-                let changed = *seen != sightings;
+                let steady = |all: &Sightings| -> Vec<_> {
+                    all.iter().map(|(id, sighting)| (id.clone(), sighting.without_counters())).collect()
+                };
+                let changed = steady(seen) != steady(&sightings);
                 *seen = Arc::clone(&sightings);
                 changed
             });
@@ -56,7 +59,12 @@ impl Observer {
         Ok(Arc::clone(&last.sightings))
     }
 
-    /// Tells when a look shows something new.
+    /// What the last look showed.
+    pub fn last(&self) -> Arc<Sightings> {
+        Arc::clone(&self.seen.borrow())
+    }
+
+    /// Tells when a look shows something new, counters apart.
     pub fn changes(&self) -> watch::Receiver<Arc<Sightings>> {
         self.seen.subscribe()
     }

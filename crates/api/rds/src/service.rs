@@ -2,17 +2,19 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
+use audit::Trail;
 use clusters::{ClusterResourceId, EndpointNames, Identifier};
-use engine::Host;
+use engine::{Host, Transfers};
 use ids::{AccountId, Clock, Entropy, Region, Timestamp};
 use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
     engines::Engine,
+    gauges::AllNames,
     keys::KeyService,
     live::LiveClusters,
     observer::Observer,
@@ -25,8 +27,10 @@ use crate::{
 /// What the cluster service reaches the world through.
 pub struct Doors {
     pub store: Store,
+    pub trail: Arc<Trail>,
     pub keys: Arc<dyn KeyService>,
     pub host: Arc<dyn Host>,
+    pub transfers: Arc<dyn Transfers>,
     pub sealer: Arc<dyn Sealer>,
     pub entropy: Arc<dyn Entropy>,
     pub clock: Arc<dyn Clock>,
@@ -38,12 +42,17 @@ pub struct Rds {
     /// Oldest first.
     pub(crate) engines: Vec<Engine>,
     pub(crate) records: Records,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) host: Arc<dyn Host>,
+    pub(crate) transfers: Arc<dyn Transfers>,
     pub(crate) sealer: Arc<dyn Sealer>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Observer,
     pub(crate) lives: LiveClusters,
+    pub(crate) names: AllNames,
+    /// Fetches of snapshots whose objects in the store were not what had been put there.
+    pub(crate) refused_fetches: AtomicU64,
     clock: Arc<dyn Clock>,
     /// Clusters that something has to be done for.
     due: Mutex<BTreeSet<ClusterResourceId>>,
@@ -57,12 +66,16 @@ impl Rds {
             settings,
             engines,
             records: Records::new(doors.store),
+            trail: doors.trail,
             keys: doors.keys,
             observer: Observer::new(Arc::clone(&doors.host)),
             host: doors.host,
+            transfers: doors.transfers,
             sealer: doors.sealer,
             entropy: doors.entropy,
             lives: LiveClusters::default(),
+            names: AllNames::default(),
+            refused_fetches: AtomicU64::new(0),
             clock: doors.clock,
             due: Mutex::default(),
             any_due: Notify::new(),
@@ -71,6 +84,13 @@ impl Rds {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The id of an event that no call asked for: a random UUID.
+    pub(crate) fn new_event_id(&self) -> String {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
 
     /// Volume keys on behalf of an account.

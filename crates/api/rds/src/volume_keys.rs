@@ -7,7 +7,7 @@ use volume::VolumeKey;
 
 use crate::{
     keys::{Authority, EncryptionContext, GrantRequest, KeyFault, KeyService},
-    records::{Cluster, Encryption, Instance, Snapshot},
+    records::{Bytes, Cluster, Encryption, Instance, Record, Snapshot, WrappedKeys},
     seal::Sealer,
 };
 
@@ -16,28 +16,48 @@ use crate::{
 pub struct Slot<'a> {
     pub encryption: &'a Encryption,
     pub context: EncryptionContext,
+    /// The ARN of the cluster or snapshot whose copy it is.
+    pub arn: String,
 }
 
 impl<'a> Slot<'a> {
     /// The cluster's copy.
     pub fn of_cluster(cluster: &'a Cluster) -> Self {
-        Self { encryption: &cluster.encryption, context: cluster.context() }
+        Self { encryption: &cluster.encryption, context: cluster.context(), arn: cluster.arn() }
     }
 
     /// The instance's copy.
     pub fn of_instance(cluster: &'a Cluster, instance: &Instance) -> Self {
-        Self { encryption: &cluster.encryption, context: instance.context(&cluster.volume) }
+        let context = instance.context(&cluster.volume);
+        Self { encryption: &cluster.encryption, context, arn: cluster.arn() }
     }
 
     /// The snapshot's copy.
     pub fn of_snapshot(snapshot: &'a Snapshot) -> Self {
-        Self { encryption: &snapshot.encryption, context: snapshot.context() }
+        Self { encryption: &snapshot.encryption, context: snapshot.context(), arn: snapshot.arn() }
     }
 
     /// Where a copy without a KMS key is sealed for.
     fn place(&self) -> String {
         let pairs: Vec<_> = self.context.iter().map(|(key, value)| format!("{key}={value}")).collect();
         format!("rds/volume-key/{}", pairs.join("/"))
+    }
+}
+
+/// A volume's keys in the clear.
+#[derive(Debug)]
+pub struct OpenKeys {
+    pub newest: VolumeKey,
+    /// Oldest first.
+    pub older: Vec<VolumeKey>,
+}
+
+impl OpenKeys {
+    /// All of them, oldest first.
+    pub fn all(self) -> Vec<VolumeKey> {
+        let Self { newest, mut older } = self;
+        older.push(newest);
+        older
     }
 }
 
@@ -52,8 +72,8 @@ pub struct VolumeKeys<'a> {
 }
 
 impl VolumeKeys<'_> {
-    const fn by(&self) -> Authority<'_> {
-        Authority::Service { region: self.region, account: self.account }
+    const fn by<'b>(&'b self, source_arn: Option<&'b str>) -> Authority<'b> {
+        Authority::Service { region: self.region, account: self.account, source_arn }
     }
 
     /// Makes a new volume key, of which only the wrapped copy is ever seen here.
@@ -63,7 +83,7 @@ impl VolumeKeys<'_> {
     pub async fn make(&self, slot: &Slot<'_>) -> Result<Vec<u8>, KeyFault> {
         match slot.encryption {
             Encryption::SseKms { key_arn } => {
-                self.service.generate_wrapped_key(self.by(), key_arn, &slot.context).await
+                self.service.generate_wrapped_key(self.by(Some(&slot.arn)), key_arn, &slot.context).await
             }
             Encryption::SseRds => {
                 let key = VolumeKey::generate(self.entropy);
@@ -72,14 +92,27 @@ impl VolumeKeys<'_> {
         }
     }
 
+    /// Opens all copies of a holder.
+    ///
+    /// # Errors
+    /// [`KeyFault`], if one of them does not open.
+    pub async fn open(&self, slot: &Slot<'_>, wrapped: &WrappedKeys) -> Result<OpenKeys, KeyFault> {
+        let newest = self.open_one(slot, &wrapped.newest.0).await?;
+        let mut older = Vec::new();
+        for wrapped in &wrapped.older {
+            older.push(self.open_one(slot, &wrapped.0).await?);
+        }
+        Ok(OpenKeys { newest, older })
+    }
+
     /// Opens a wrapped copy.
     ///
     /// # Errors
     /// [`KeyFault`].
-    pub async fn open(&self, slot: &Slot<'_>, wrapped: &[u8]) -> Result<VolumeKey, KeyFault> {
+    pub async fn open_one(&self, slot: &Slot<'_>, wrapped: &[u8]) -> Result<VolumeKey, KeyFault> {
         match slot.encryption {
             Encryption::SseKms { key_arn } => {
-                self.service.decrypt(self.by(), key_arn, wrapped, &slot.context).await
+                self.service.decrypt(self.by(Some(&slot.arn)), key_arn, wrapped, &slot.context).await
             }
             Encryption::SseRds => {
                 let opened = self.sealer.open(&slot.place(), wrapped);
@@ -90,34 +123,58 @@ impl VolumeKeys<'_> {
         }
     }
 
-    /// Wraps the same volume key for another slot.
+    /// Wraps the same volume keys for another slot.
     ///
     /// # Errors
     /// [`KeyFault`].
-    pub async fn rewrap(&self, from: &Slot<'_>, wrapped: &[u8], to: &Slot<'_>) -> Result<Vec<u8>, KeyFault> {
+    pub async fn rewrap(
+        &self,
+        from: &Slot<'_>,
+        wrapped: &WrappedKeys,
+        to: &Slot<'_>,
+    ) -> Result<WrappedKeys, KeyFault> {
+        let newest = Bytes(self.rewrap_one(from, &wrapped.newest.0, to).await?);
+        let mut older = Vec::new();
+        for wrapped in &wrapped.older {
+            older.push(Bytes(self.rewrap_one(from, &wrapped.0, to).await?));
+        }
+        Ok(WrappedKeys { newest, older })
+    }
+
+    /// Wraps a volume key for another slot.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub async fn rewrap_one(
+        &self,
+        from: &Slot<'_>,
+        wrapped: &[u8],
+        to: &Slot<'_>,
+    ) -> Result<Vec<u8>, KeyFault> {
         match (from.encryption, to.encryption) {
             (Encryption::SseKms { key_arn: source }, Encryption::SseKms { key_arn: target }) => {
+                let by = self.by(Some(&to.arn));
                 let (from, to) = ((source.as_str(), &from.context), (target.as_str(), &to.context));
-                self.service.re_encrypt(self.by(), wrapped, from, to).await
+                self.service.re_encrypt(by, wrapped, from, to).await
             }
             (_, Encryption::SseKms { key_arn }) => {
-                let key = self.open(from, wrapped).await?;
-                self.service.encrypt(self.by(), key_arn, &key, &to.context).await
+                let key = self.open_one(from, wrapped).await?;
+                self.service.encrypt(self.by(Some(&to.arn)), key_arn, &key, &to.context).await
             }
             (_, Encryption::SseRds) => {
-                let key = self.open(from, wrapped).await?;
+                let key = self.open_one(from, wrapped).await?;
                 Ok(self.sealer.seal(&to.place(), key.expose()))
             }
         }
     }
 
-    /// Checks that a wrapped copy can be opened now: DescribeKey and Decrypt. The key is wiped at once.
+    /// Checks that the copies of a holder can be opened now: DescribeKey, and Decrypt for each. The keys are wiped at once.
     ///
     /// # Errors
     /// [`KeyFault::Refused`]: access to the key is lost.
-    pub async fn check(&self, slot: &Slot<'_>, wrapped: &[u8]) -> Result<(), KeyFault> {
+    pub async fn check(&self, slot: &Slot<'_>, wrapped: &WrappedKeys) -> Result<(), KeyFault> {
         if let Encryption::SseKms { key_arn } = slot.encryption {
-            let key = self.service.describe(self.by(), key_arn).await?;
+            let key = self.service.describe(self.by(Some(&slot.arn)), key_arn).await?;
             if !key.enabled {
                 return Err(KeyFault::Refused(format!("{key_arn} is not enabled")));
             }
@@ -132,7 +189,7 @@ impl VolumeKeys<'_> {
     pub async fn retire(&self, encryption: &Encryption, grant: Option<&str>) -> Result<(), KeyFault> {
         match (encryption, grant) {
             (Encryption::SseKms { key_arn }, Some(grant)) => {
-                self.service.retire_grant(self.by(), key_arn, grant).await
+                self.service.retire_grant(self.by(None), key_arn, grant).await
             }
             _ => Ok(()),
         }

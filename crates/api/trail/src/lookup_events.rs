@@ -132,7 +132,7 @@ impl Operation for LookupEvents {
         let oldest = call.now.minus(RETENTION);
         let query = Query {
             account: lookup.account.clone(),
-            region: lookup.region.clone(),
+            region: Some(lookup.region.clone()),
             attribute,
             from: Some(request.start_time.map_or(oldest, |start| start.max(oldest))),
             to: request.end_time,
@@ -144,7 +144,8 @@ impl Operation for LookupEvents {
         let more = found.len() > page;
         found.truncate(page);
         let last = found.last().filter(|_| more).map(|(_, cursor)| *cursor);
-        let events = found.into_iter().map(|(record, _)| event(&record)).collect::<Result<_, _>>()?;
+        let events =
+            found.into_iter().map(|(record, _)| event(&record.public())).collect::<Result<_, _>>()?;
         Ok(Response { events, next_token: last.map(|cursor| token::write(lookup, cursor)) })
     }
 }

@@ -67,6 +67,7 @@ impl World {
             id: "AIDAEXAMPLEEXAMPLE001".into(),
             access_key_id: "AKIAREADER".into(),
             tags: Vec::new(),
+            session_began: None,
         });
         let origin = Origin { source_ip: "192.0.2.10".into(), user_agent: "test".into(), secure: true };
         let call = Call::new(caller, region.parse().unwrap(), self.clock.now(), origin);

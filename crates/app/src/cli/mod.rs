@@ -2,10 +2,12 @@
 
 mod account;
 mod env;
+mod explain;
 mod init;
 mod instance;
 mod serve;
 mod stop;
+mod volume;
 mod why;
 
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
@@ -32,7 +34,9 @@ enum Command {
     Env(env::Env),
     Stop(stop::Stop),
     Why(why::Why),
+    Explain(explain::Explain),
     Account(account::Account),
+    Volume(volume::Volume),
     #[command(hide = true)]
     Instance(instance::Instance),
 }
@@ -89,7 +93,9 @@ impl Cli {
             Command::Env(command) => command.run(),
             Command::Stop(command) => command.run(),
             Command::Why(command) => command.run(),
+            Command::Explain(command) => command.run(),
             Command::Account(command) => command.run(),
+            Command::Volume(command) => command.run(),
             Command::Instance(command) => return command.run(),
         };
         match ended {

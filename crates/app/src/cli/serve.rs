@@ -53,7 +53,9 @@ impl Serve {
         harden::lock_memory();
         // Before anything is opened for writing: a wrong key must change nothing.
         let custody = Custody::open(&config.root_key(&home)).map_err(Failure::usage)?;
-        super::runtime()?.block_on(serve(&home, &config, custody, tls))
+        let snapshots = config.snapshots.location();
+        let snapshots = snapshots.map_err(|error| Failure::usage(format!("snapshots.store: {error}")))?;
+        super::runtime()?.block_on(serve(&home, &config, custody, snapshots, tls))
     }
 }
 
@@ -61,13 +63,14 @@ async fn serve(
     home: &Home,
     config: &Config,
     custody: Custody,
+    snapshots: Option<archive::Location>,
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 ) -> Result<(), Failure> {
     // Watched from here on, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let services = Services::start(home, config, custody).await?;
+    let services = Services::start(home, config, custody, snapshots).await?;
     let server = front::Server::bind(config.listen, tls).await?;
     let url = config.endpoint(server.address()?);
     write_private(&home.pid(), format!("{}\n", std::process::id()).as_bytes())?;
@@ -92,7 +95,7 @@ async fn serve(
     stop.send_replace(true);
     listener.await?;
     services.stop().await;
-    for file in [home.endpoint(), home.pid(), home.served_accounts()] {
+    for file in [home.admin(), home.endpoint(), home.pid(), home.served_accounts()] {
         let _ = fs::remove_file(file);
     }
     Ok(())

@@ -189,7 +189,7 @@ fn table(rows: &[(&Purpose, &Uses)]) -> String {
 }
 
 /// Text of callers, which must not steer a terminal.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

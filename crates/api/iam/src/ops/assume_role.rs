@@ -4,29 +4,28 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use front::{Ask, Authorized, Call, Caller, Effect, Operation};
-use ids::{AccountId, Arn, Timestamp};
+use ids::{AccountId, Arn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wire::{Fault, Secret, ServiceId};
+use wire::{Fault, ServiceId};
 
-use super::shapes::{Tag, add_tags, whole_seconds};
+use super::{
+    shapes::{Tag, add_tags},
+    temporary::{Begun, Credentials, Limits, PolicyArn, denied},
+};
 use crate::{
-    entity::{Entity as _, ManagedPolicy, Role},
-    fault, names,
-    policy::{Policy, Trust},
+    entity::{Entity as _, Role},
+    fault,
+    policy::Trust,
     registry::Iam,
     session::Session,
 };
 
 /// Seconds of a session where the caller does not say, and of one that is begun from another one at most.
 const HOUR: u32 = 3600;
-const MOST_POLICIES: usize = 10;
-/// Characters of the session policy.
-const POLICY_SIZE: usize = 2048;
 
 pub struct AssumeRole;
 
@@ -51,11 +50,6 @@ pub struct Request {
     provided_contexts: Vec<Value>,
 }
 
-#[derive(Deserialize)]
-struct PolicyArn {
-    arn: Option<String>,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Response {
@@ -63,15 +57,8 @@ pub struct Response {
     assumed_role_user: AssumedRoleUser,
     #[serde(skip_serializing_if = "Option::is_none")]
     packed_policy_size: Option<usize>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Credentials {
-    access_key_id: String,
-    secret_access_key: Arc<Secret>,
-    session_token: Arc<Secret>,
-    expiration: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_identity: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -101,6 +88,7 @@ impl Operation for AssumeRole {
         "ExternalId",
         "Tags",
         "TransitiveTagKeys",
+        "SourceIdentity",
     ];
 
     type State = Iam;
@@ -109,8 +97,10 @@ impl Operation for AssumeRole {
     type Response = Response;
 
     async fn resolve(iam: &Iam, call: &Call, request: &Request) -> Result<Target, Fault> {
-        if let Caller::Root { .. } = call.caller {
-            return Err(denied("Roles may not be assumed by root accounts."));
+        match call.caller {
+            Caller::Root { .. } => return Err(denied("Roles may not be assumed by root accounts.")),
+            Caller::Federated(_) => return Err(denied("Cannot call AssumeRole with federated credentials")),
+            Caller::User(_) | Caller::Session(_) | Caller::Service(_) => {}
         }
         let text = &request.role_arn;
         let invalid = || fault::validation(format!("{text} is invalid"));
@@ -124,9 +114,12 @@ impl Operation for AssumeRole {
         Ok(Target { arn: text.clone(), account, role })
     }
 
-    fn asks(_: &Iam, _: &Call, request: &Request, target: &Target) -> Vec<Ask> {
+    fn asks(iam: &Iam, call: &Call, request: &Request, target: &Target) -> Vec<Ask> {
         let trust =
             target.role.as_ref().map_or_else(Trust::of_nobody, |role| Arc::clone(&role.trust.document));
+        let before = begun_with(iam, call);
+        let source = before.as_ref().and_then(|before| before.source_identity.clone());
+        let source = source.or_else(|| request.source_identity.clone());
         let ask = |action| {
             let mut ask = Ask::new(action, &target.arn)
                 .on(&target.account)
@@ -134,6 +127,7 @@ impl Operation for AssumeRole {
                 .without_reason()
                 .with("sts:RoleSessionName", [request.role_session_name.clone()])
                 .with("sts:ExternalId", request.external_id.clone())
+                .with("sts:SourceIdentity", source.clone())
                 .with("aws:TagKeys", request.tags.iter().map(|tag| tag.key.clone()))
                 .with("sts:TransitiveTagKeys", request.transitive_tag_keys.clone());
             for Tag { key, value } in &request.tags {
@@ -150,6 +144,10 @@ impl Operation for AssumeRole {
         if !request.tags.is_empty() || !request.transitive_tag_keys.is_empty() {
             asks.push(ask("sts:TagSession"));
         }
+        // Whoever hands a source identity on needs the same leave as he who sets it.
+        if source.is_some() {
+            asks.push(ask("sts:SetSourceIdentity"));
+        }
         asks
     }
 
@@ -162,44 +160,34 @@ impl Operation for AssumeRole {
         refuse_unserved(&request)?;
         let role = target.role.as_ref().and_then(|role| iam.by_id::<Role>(&role.id));
         let role = role.ok_or_else(|| denied("The role is gone."))?;
-        let before = call.caller.access_key_id().and_then(|id| iam.session(id));
-        let duration = duration(request.duration_seconds, role.max_session, before.is_some())?;
+        let before = begun_with(iam, call);
+        let seconds = duration(request.duration_seconds, role.max_session, before.is_some())?;
         let (tags, transitive) = tags(request.tags, request.transitive_tag_keys, before.as_deref())?;
-        let policy_size = request.policy.as_ref().map(|text| text.chars().count());
-        if let Some(size) = policy_size.filter(|size| *size > POLICY_SIZE) {
-            let percent = size * 100 / POLICY_SIZE;
-            let text =
-                format!("Packed policy consumes {percent}% of allotted space, please use smaller policy.");
-            return Err(Fault::client("PackedPolicyTooLarge", text));
-        }
-        let inline =
-            request.policy.map(Policy::try_from).transpose().map_err(|bad| fault::malformed(&bad))?;
-        let session = Session {
-            id: names::session_key_id(),
-            role: role.id.clone(),
-            name: request.role_session_name,
-            created: whole_seconds(call.now),
-            expires: whole_seconds(call.now).plus(Duration::from_secs(duration.into())),
-            secret: Arc::new(names::secret_access_key()),
-            token: Arc::new(names::session_token()),
+        let source_identity = source_identity(request.source_identity, before.as_deref())?;
+        let limits = Limits::read(iam, &role.account, request.policy, request.policy_arns)?;
+        let packed_policy_size = limits.packed_size();
+        let Begun { session, credentials } = Begun::new(call, seconds, |drawn| Session {
+            principal: role.id.clone(),
+            name: Some(request.role_session_name),
             tags,
             transitive,
-            inline,
-            managed: managed(iam, &role, request.policy_arns)?,
-        };
+            inline: limits.inline,
+            managed: limits.managed,
+            source_identity: source_identity.clone(),
+            ..drawn
+        });
+        let name = session.name.clone().unwrap_or_default();
         let response = Response {
-            credentials: Credentials {
-                access_key_id: session.id.clone(),
-                secret_access_key: Arc::clone(&session.secret),
-                session_token: Arc::clone(&session.token),
-                expiration: session.expires,
-            },
+            credentials,
             assumed_role_user: AssumedRoleUser {
-                assumed_role_id: format!("{}:{}", role.id, session.name),
-                arn: format!("arn:aws:sts::{}:assumed-role/{}/{}", role.account, role.name, session.name),
+                assumed_role_id: format!("{}:{name}", role.id),
+                arn: format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name),
             },
-            packed_policy_size: policy_size.map(|size| size * 100 / POLICY_SIZE),
+            packed_policy_size,
+            source_identity,
         };
+        // Another account's role: its owner has a record of this as well (spec/trail.md §4.7).
+        call.touches(&role.account, "AWS::IAM::Role", &role.arn());
         let mut change = iam.begin(&call.event_id).await?;
         change.put_session(session, call.now).await?;
         change.commit().await.map_err(Fault::internal)?;
@@ -207,29 +195,39 @@ impl Operation for AssumeRole {
     }
 
     fn recorded_response(response: &Response) -> Option<Value> {
-        let Response { credentials, assumed_role_user: user, packed_policy_size } = response;
-        Some(json!({
-            "Credentials": {
-                "AccessKeyId": credentials.access_key_id, "SessionToken": credentials.session_token.expose(),
-                "Expiration": trail::written_date(credentials.expiration),
-            },
+        let user = &response.assumed_role_user;
+        let mut told = json!({
+            "Credentials": response.credentials.recorded(),
             "AssumedRoleUser": {"AssumedRoleId": user.assumed_role_id, "Arn": user.arn},
-            "PackedPolicySize": packed_policy_size,
-        }))
+            "PackedPolicySize": response.packed_policy_size,
+        });
+        if let Some(source) = &response.source_identity {
+            told["SourceIdentity"] = json!(source);
+        }
+        Some(told)
     }
 }
 
-fn denied(text: &str) -> Fault {
-    Fault::client("AccessDenied", text).with_status(403)
+/// The session that the caller is in, if he is in one of a role: what it says about him goes on.
+fn begun_with(iam: &Iam, call: &Call) -> Option<Arc<Session>> {
+    let Caller::Session(session) = &call.caller else { return None };
+    iam.session(&session.access_key_id)
+}
+
+/// Who is behind the new session: it does not change on the way from one role to the next.
+fn source_identity(sent: Option<String>, before: Option<&Session>) -> Result<Option<String>, Fault> {
+    match (sent, before.and_then(|before| before.source_identity.clone())) {
+        (Some(sent), Some(before)) if sent != before => Err(denied(
+            "The source identity of the calling session is set, and cannot be changed when a role is assumed with it.",
+        )),
+        (sent, before) => Ok(before.or(sent)),
+    }
 }
 
 /// What a caller may ask for and does not get here, rather than a session that does less than it seems to.
 fn refuse_unserved(request: &Request) -> Result<(), Fault> {
     if request.serial_number.is_some() || request.token_code.is_some() {
         return Err(denied("MultiFactorAuthentication failed with invalid MFA one time pass code."));
-    }
-    if request.source_identity.is_some() {
-        return Err(fault::validation("SourceIdentity is not supported."));
     }
     if !request.provided_contexts.is_empty() {
         return Err(fault::validation("ProvidedContexts is not supported."));
@@ -281,22 +279,4 @@ fn tags(
         }
     }
     Ok((tags, going_on))
-}
-
-/// Ids of the managed policies that limit a session: they are of the role's account.
-fn managed(iam: &Iam, role: &Role, arns: Vec<PolicyArn>) -> Result<BTreeSet<String>, Fault> {
-    if arns.len() > MOST_POLICIES {
-        return Err(fault::validation(format!("A session takes at most {MOST_POLICIES} managed policies.")));
-    }
-    let of_account = iam.of::<ManagedPolicy>(&role.account);
-    let find = |arn: String| {
-        let found = of_account.iter().find(|policy| policy.arn() == arn);
-        found.map(|policy| policy.id.clone()).ok_or_else(|| {
-            Fault::client(
-                "MalformedPolicyDocument",
-                format!("Policy {arn} does not exist or is not attachable."),
-            )
-        })
-    };
-    arns.into_iter().filter_map(|policy| policy.arn).map(find).collect()
 }

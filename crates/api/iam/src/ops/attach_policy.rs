@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// Managed policies of one user or role.
-const MOST_ATTACHED: usize = 10;
+pub const MOST_ATTACHED: usize = 10;
 
 pub struct AttachPolicy<T>(PhantomData<T>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
-    #[serde(alias = "UserName", alias = "RoleName")]
+    #[serde(alias = "UserName", alias = "GroupName", alias = "RoleName")]
     name: String,
     policy_arn: String,
 }

@@ -11,7 +11,7 @@ use wire::{Fault, Secret, ServiceId};
 use super::shapes::whole_seconds;
 use crate::{entity::AccessKey, fault, names, registry::Iam, subject::Owner};
 
-const ACCESS_KEYS_PER_USER: usize = 2;
+pub const ACCESS_KEYS_PER_USER: usize = 2;
 
 pub struct CreateAccessKey;
 

@@ -1,4 +1,4 @@
-//! `iam:CreatePolicy`: a managed policy with its first and only version (spec/policy.md §9, §12).
+//! `iam:CreatePolicy`: a managed policy with its first version (spec/policy.md §9, §12).
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
 
 use super::shapes::{PolicyShape, Tag, add_tags, whole_seconds};
-use crate::{entity::ManagedPolicy, fault, names, policy::Policy, registry::Iam};
+use crate::{
+    entity::{ManagedPolicy, PolicyVersion},
+    fault, names,
+    policy::Policy,
+    registry::Iam,
+};
 
-const POLICIES_PER_ACCOUNT: usize = 1500;
-/// Characters of a document, white space not counted.
-const POLICY_SIZE: usize = 6144;
+pub const POLICIES_PER_ACCOUNT: usize = 1500;
 
 pub struct CreatePolicy;
 
@@ -67,10 +70,7 @@ impl Operation for CreatePolicy {
     }
 
     async fn act(iam: &Iam, call: &Call, request: Request, _: Authorized<String>) -> Result<Response, Fault> {
-        let policy = Policy::try_from(request.policy_document).map_err(|bad| fault::malformed(&bad))?;
-        if policy.size() > POLICY_SIZE {
-            return Err(fault::quota("PolicySize", POLICY_SIZE));
-        }
+        let policy = Policy::managed(request.policy_document)?;
         let mut tags = BTreeMap::new();
         add_tags(&mut tags, request.tags)?;
         let mut change = iam.begin(&call.event_id).await?;
@@ -80,17 +80,21 @@ impl Operation for CreatePolicy {
         if iam.of::<ManagedPolicy>(call.account()).len() >= POLICIES_PER_ACCOUNT {
             return Err(fault::quota("PoliciesPerAccount", POLICIES_PER_ACCOUNT));
         }
+        let created = whole_seconds(call.now);
         let managed = ManagedPolicy {
             id: names::unique_id("ANPA"),
             account: call.account().clone(),
             name: request.policy_name,
             path: request.path.unwrap_or_else(|| "/".into()),
-            created: whole_seconds(call.now),
+            created,
             description: request.description,
             tags,
-            policy,
+            versions: vec![PolicyVersion { number: 1, created, policy }],
+            default: 1,
+            latest: 1,
+            updated: created,
         };
-        let response = Response { policy: PolicyShape::of(&managed, 0) };
+        let response = Response { policy: PolicyShape::of(iam, &managed) };
         change.put(managed).await?;
         change.commit().await.map_err(Fault::internal)?;
         Ok(response)

@@ -10,9 +10,9 @@ use wire::{Fault, ServiceId};
 use super::shapes::{RoleShape, Tag, add_tags, whole_seconds};
 use crate::{entity::Role, fault, names, principal::Permissions, registry::Iam};
 
-const ROLES_PER_ACCOUNT: usize = 1000;
+pub const ROLES_PER_ACCOUNT: usize = 1000;
 /// Seconds of the longest session, where the caller does not say.
-const USUAL_SESSION: u32 = 3600;
+pub const USUAL_SESSION: u32 = 3600;
 
 pub struct CreateRole;
 
@@ -75,14 +75,12 @@ impl Operation for CreateRole {
     }
 
     async fn act(iam: &Iam, call: &Call, request: Request, _: Authorized<String>) -> Result<Response, Fault> {
-        if let Some(boundary) = &request.permissions_boundary {
-            let text = format!("Scope ARN: {boundary} does not exist or is not attachable.");
-            return Err(fault::missing(text));
-        }
         let trust = iam.trust(request.assume_role_policy_document)?;
         let mut tags = BTreeMap::new();
         add_tags(&mut tags, request.tags)?;
         let mut change = iam.begin(&call.event_id).await?;
+        let boundary = request.permissions_boundary.as_deref();
+        let boundary = boundary.map(|arn| iam.boundary_id(call.account(), arn)).transpose()?;
         if iam.taken::<Role>(call.account(), &request.role_name) {
             return Err(fault::exists("role", &request.role_name));
         }
@@ -100,10 +98,11 @@ impl Operation for CreateRole {
             trust,
             tags,
             permissions: Permissions::default(),
+            boundary,
         };
         // The answer to this call tells neither description nor duration.
         let response = Response {
-            role: RoleShape { description: None, max_session_duration: None, ..RoleShape::of(&role) },
+            role: RoleShape { description: None, max_session_duration: None, ..RoleShape::of(iam, &role) },
         };
         change.put(role).await?;
         change.commit().await.map_err(Fault::internal)?;

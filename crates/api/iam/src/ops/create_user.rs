@@ -1,6 +1,6 @@
 //! `iam:CreateUser`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use wire::{Fault, ServiceId};
 use super::shapes::{Tag, UserShape, add_tags, whole_seconds};
 use crate::{entity::User, fault, names, principal::Permissions, registry::Iam};
 
-const USERS_PER_ACCOUNT: usize = 5000;
+pub const USERS_PER_ACCOUNT: usize = 5000;
 
 pub struct CreateUser;
 
@@ -68,14 +68,12 @@ impl Operation for CreateUser {
     }
 
     async fn act(iam: &Iam, call: &Call, request: Request, _: Authorized<String>) -> Result<Response, Fault> {
-        if let Some(boundary) = &request.permissions_boundary {
-            let text = format!("Scope ARN: {boundary} does not exist or is not attachable.");
-            return Err(fault::missing(text));
-        }
         let mut tags = BTreeMap::new();
         let path = request.path().to_owned();
         add_tags(&mut tags, request.tags)?;
         let mut change = iam.begin(&call.event_id).await?;
+        let boundary = request.permissions_boundary.as_deref();
+        let boundary = boundary.map(|arn| iam.boundary_id(call.account(), arn)).transpose()?;
         if iam.taken::<User>(call.account(), &request.user_name) {
             return Err(fault::exists("user", &request.user_name));
         }
@@ -90,8 +88,10 @@ impl Operation for CreateUser {
             created: whole_seconds(call.now),
             tags,
             permissions: Permissions::default(),
+            groups: BTreeSet::new(),
+            boundary,
         };
-        let response = Response { user: UserShape::of(&user) };
+        let response = Response { user: UserShape::of(iam, &user) };
         change.put(user).await?;
         change.commit().await.map_err(Fault::internal)?;
         Ok(response)

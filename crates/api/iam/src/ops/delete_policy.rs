@@ -36,9 +36,15 @@ impl Operation for DeletePolicy {
 
     async fn act(iam: &Iam, call: &Call, _: Request, policy: Authorized<Managed>) -> Result<Empty, Fault> {
         let mut change = iam.begin(&call.event_id).await?;
-        let found = policy.now(iam).ok_or_else(|| fault::no_managed_policy(policy.arn()))?;
-        if iam.attachments(&found) > 0 {
+        let found = policy.found(iam)?;
+        if iam.attachments(&found) + iam.bounded_by(&found) > 0 {
             return Err(fault::policy_attached());
+        }
+        if found.versions.len() > 1 {
+            return Err(fault::in_conflict(
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's \
+                 versions. The default version is deleted with the policy.",
+            ));
         }
         change.delete(&*found).await?;
         change.commit().await.map_err(Fault::internal)?;

@@ -51,6 +51,9 @@ impl Operation for DeleteUser {
         if !user.permissions.attached.is_empty() {
             return Err(fault::in_use("detach all policies"));
         }
+        if !user.groups.is_empty() {
+            return Err(fault::in_use("remove users from group"));
+        }
         change.delete(&*user).await?;
         change.commit().await.map_err(Fault::internal)?;
         Ok(Empty {})

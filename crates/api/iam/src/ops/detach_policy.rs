@@ -19,7 +19,7 @@ pub struct DetachPolicy<T>(PhantomData<T>);
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
-    #[serde(alias = "UserName", alias = "RoleName")]
+    #[serde(alias = "UserName", alias = "GroupName", alias = "RoleName")]
     name: String,
     policy_arn: String,
 }

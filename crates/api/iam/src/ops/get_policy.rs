@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use wire::{Fault, ServiceId};
 
 use super::shapes::PolicyShape;
-use crate::{fault, registry::Iam, subject::Managed};
+use crate::{registry::Iam, subject::Managed};
 
 pub struct GetPolicy;
 
@@ -41,7 +41,6 @@ impl Operation for GetPolicy {
     }
 
     async fn act(iam: &Iam, _: &Call, _: Request, policy: Authorized<Managed>) -> Result<Response, Fault> {
-        let found = policy.now(iam).ok_or_else(|| fault::no_managed_policy(policy.arn()))?;
-        Ok(Response { policy: PolicyShape::of(&found, iam.attachments(&found)) })
+        Ok(Response { policy: PolicyShape::of(iam, &*policy.found(iam)?) })
     }
 }

@@ -1,11 +1,10 @@
 //! `iam:GetPolicyVersion`: the document, percent-encoded.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Fault, ServiceId};
 
-use super::shapes::ONLY_VERSION;
+use super::shapes::VersionShape;
 use crate::{fault, registry::Iam, subject::Managed};
 
 pub struct GetPolicyVersion;
@@ -20,16 +19,7 @@ pub struct Request {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Response {
-    policy_version: Version,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Version {
-    document: String,
-    version_id: String,
-    is_default_version: bool,
-    create_date: Timestamp,
+    policy_version: VersionShape,
 }
 
 impl Operation for GetPolicyVersion {
@@ -57,17 +47,9 @@ impl Operation for GetPolicyVersion {
         request: Request,
         policy: Authorized<Managed>,
     ) -> Result<Response, Fault> {
-        let found = policy.now(iam).ok_or_else(|| fault::no_managed_policy(policy.arn()))?;
-        let version = request.version_id;
-        if version != ONLY_VERSION {
-            let arn = policy.arn();
-            return Err(fault::missing(format!(
-                "Policy {arn} version {version} does not exist or is not attachable."
-            )));
-        }
-        let document = found.policy.encoded();
-        let policy_version =
-            Version { document, version_id: version, is_default_version: true, create_date: found.created };
-        Ok(Response { policy_version })
+        let found = policy.found(iam)?;
+        let version = found.version(&request.version_id);
+        let version = version.ok_or_else(|| fault::no_policy_version(policy.arn(), &request.version_id))?;
+        Ok(Response { policy_version: VersionShape::of(&found, version) })
     }
 }

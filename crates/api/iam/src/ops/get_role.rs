@@ -46,6 +46,6 @@ impl Operation for GetRole {
         _: Request,
         role: Authorized<Subject<Role>>,
     ) -> Result<Response, Fault> {
-        Ok(Response { role: RoleShape::of(&*role.now(iam)?) })
+        Ok(Response { role: RoleShape::of(iam, &*role.now(iam)?) })
     }
 }

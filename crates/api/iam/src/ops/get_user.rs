@@ -45,13 +45,14 @@ impl Operation for GetUser {
 
     async fn act(iam: &Iam, call: &Call, _: Request, owner: Authorized<Owner>) -> Result<Response, Fault> {
         let user = match owner.user(iam)? {
-            Some(user) => UserShape::of(&user),
+            Some(user) => UserShape::of(iam, &user),
             None => UserShape {
                 path: None,
                 user_name: None,
                 user_id: call.account().to_string(),
                 arn: root_arn(call.account()),
                 create_date: whole_seconds(iam.account_created(call.account()).unwrap_or_default()),
+                permissions_boundary: None,
                 tags: Vec::new(),
             },
         };

@@ -21,7 +21,7 @@ pub struct ListAttachedPolicies<T>(PhantomData<T>);
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
-    #[serde(alias = "UserName", alias = "RoleName")]
+    #[serde(alias = "UserName", alias = "GroupName", alias = "RoleName")]
     name: String,
     path_prefix: Option<String>,
     marker: Option<String>,

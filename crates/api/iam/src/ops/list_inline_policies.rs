@@ -14,7 +14,7 @@ pub struct ListInlinePolicies<T>(PhantomData<T>);
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
-    #[serde(alias = "UserName", alias = "RoleName")]
+    #[serde(alias = "UserName", alias = "GroupName", alias = "RoleName")]
     name: String,
     marker: Option<String>,
     max_items: Option<u32>,

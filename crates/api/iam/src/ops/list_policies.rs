@@ -57,12 +57,17 @@ impl Operation for ListPolicies {
 
     async fn act(iam: &Iam, call: &Call, request: Request, _: Authorized<()>) -> Result<Response, Fault> {
         let prefix = request.path_prefix.as_deref().unwrap_or("/");
-        // No policy is AWS's, and none is a boundary.
-        let none = request.scope.as_deref() == Some("AWS")
-            || request.policy_usage_filter.as_deref() == Some("PermissionsBoundary");
+        // No policy is AWS's.
+        let none = request.scope.as_deref() == Some("AWS");
+        let of_usage = |policy: &ManagedPolicy| match request.policy_usage_filter.as_deref() {
+            None => true,
+            Some("PermissionsBoundary") => iam.bounded_by(policy) > 0,
+            Some(_) => iam.attachments(policy) > 0,
+        };
         let policies = iam.of::<ManagedPolicy>(call.account()).into_iter().filter(|policy| {
             !none
                 && policy.path.starts_with(prefix)
+                && of_usage(policy)
                 && (!request.only_attached || iam.attachments(policy) > 0)
         });
         let key = |policy: &Arc<ManagedPolicy>| names::folded(&policy.name);
@@ -72,7 +77,7 @@ impl Operation for ListPolicies {
         let policies = page.items.iter().map(|policy| PolicyShape {
             tags: Vec::new(),
             description: None,
-            ..PolicyShape::of(policy, iam.attachments(policy))
+            ..PolicyShape::of(iam, policy)
         });
         Ok(Response { policies: policies.collect(), is_truncated: page.truncated, marker: page.marker })
     }

@@ -54,9 +54,13 @@ impl Operation for ListRoles {
         let key = |role: &Arc<Role>| names::folded(&role.name);
         let list = format!("roles{prefix}");
         let page = page(&list, roles, key, request.marker.as_deref(), count(request.max_items))?;
-        // A list tells no tags.
-        let roles =
-            page.items.iter().map(|role| RoleShape { tags: Vec::new(), ..RoleShape::of(role) }).collect();
+        // A list tells neither tags nor boundaries.
+        let roles = page.items.iter().map(|role| RoleShape {
+            permissions_boundary: None,
+            tags: Vec::new(),
+            ..RoleShape::of(iam, role)
+        });
+        let roles = roles.collect();
         Ok(Response { roles, is_truncated: page.truncated, marker: page.marker })
     }
 }

@@ -52,9 +52,13 @@ impl Operation for ListUsers {
         let key = |user: &std::sync::Arc<User>| names::folded(&user.name);
         let list = format!("users{prefix}");
         let page = page(&list, users, key, request.marker.as_deref(), count(request.max_items))?;
-        // A list tells no tags.
-        let users =
-            page.items.iter().map(|user| UserShape { tags: Vec::new(), ..UserShape::of(user) }).collect();
+        // A list tells neither tags nor boundaries.
+        let users = page.items.iter().map(|user| UserShape {
+            permissions_boundary: None,
+            tags: Vec::new(),
+            ..UserShape::of(iam, user)
+        });
+        let users = users.collect();
         Ok(Response { users, is_truncated: page.truncated, marker: page.marker })
     }
 }

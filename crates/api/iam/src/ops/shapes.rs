@@ -8,16 +8,13 @@ use serde_json::{Value, json};
 use wire::Fault;
 
 use crate::{
-    entity::{Entity as _, ManagedPolicy, Role, User},
+    entity::{Entity as _, Group, ManagedPolicy, PolicyVersion, Role, User},
     fault,
-    policy::encoded,
+    registry::Iam,
 };
 
 /// Tags that one user, role or policy may have.
 const MOST_TAGS: usize = 50;
-
-/// The version that a managed policy has.
-pub const ONLY_VERSION: &str = "v1";
 
 /// An answer without members.
 #[derive(Debug, Serialize)]
@@ -42,18 +39,105 @@ pub struct UserShape {
     pub user_id: String,
     pub arn: String,
     pub create_date: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary: Option<BoundaryShape>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
 }
 
+/// `AttachedPermissionsBoundary`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BoundaryShape {
+    permissions_boundary_type: &'static str,
+    permissions_boundary_arn: String,
+}
+
+impl BoundaryShape {
+    pub fn of(iam: &Iam, policy: Option<&String>) -> Option<Self> {
+        let policy = iam.by_id::<ManagedPolicy>(policy?)?;
+        Some(Self {
+            permissions_boundary_type: "PermissionsBoundaryPolicy",
+            permissions_boundary_arn: policy.arn(),
+        })
+    }
+}
+
+/// `Group`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct GroupShape {
+    path: String,
+    group_name: String,
+    group_id: String,
+    arn: String,
+    create_date: Timestamp,
+}
+
+impl GroupShape {
+    pub fn of(group: &Group) -> Self {
+        Self {
+            path: group.path.clone(),
+            group_name: group.name.clone(),
+            group_id: group.id.clone(),
+            arn: group.arn(),
+            create_date: group.created,
+        }
+    }
+
+    /// As the trail keeps it.
+    pub fn recorded(&self) -> Value {
+        json!({
+            "Path": self.path, "GroupName": self.group_name, "GroupId": self.group_id, "Arn": self.arn,
+            "CreateDate": trail::written_date(self.create_date),
+        })
+    }
+}
+
+/// `PolicyVersion`; lists leave the document out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VersionShape {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    version_id: String,
+    is_default_version: bool,
+    create_date: Timestamp,
+}
+
+impl VersionShape {
+    pub fn of(policy: &ManagedPolicy, version: &PolicyVersion) -> Self {
+        Self {
+            document: Some(version.policy.encoded()),
+            version_id: version.id(),
+            is_default_version: version.number == policy.default,
+            create_date: version.created,
+        }
+    }
+
+    /// As lists have it.
+    pub fn listed(self) -> Self {
+        Self { document: None, ..self }
+    }
+
+    /// As the trail keeps it.
+    pub fn recorded(&self) -> Value {
+        json!({
+            "VersionId": self.version_id, "IsDefaultVersion": self.is_default_version,
+            "CreateDate": trail::written_date(self.create_date),
+        })
+    }
+}
+
 impl UserShape {
-    pub fn of(user: &User) -> Self {
+    pub fn of(iam: &Iam, user: &User) -> Self {
         Self {
             path: Some(user.path.clone()),
             user_name: Some(user.name.clone()),
             user_id: user.id.clone(),
             arn: user.arn(),
             create_date: user.created,
+            permissions_boundary: BoundaryShape::of(iam, user.boundary.as_ref()),
             tags: tags(&user.tags),
         }
     }
@@ -75,7 +159,7 @@ pub struct PolicyShape {
     pub policy_id: String,
     pub arn: String,
     pub path: String,
-    pub default_version_id: &'static str,
+    pub default_version_id: String,
     pub attachment_count: usize,
     pub permissions_boundary_usage_count: usize,
     pub is_attachable: bool,
@@ -88,31 +172,31 @@ pub struct PolicyShape {
 }
 
 impl PolicyShape {
-    pub fn of(policy: &ManagedPolicy, attachments: usize) -> Self {
+    pub fn of(iam: &Iam, policy: &ManagedPolicy) -> Self {
         Self {
             policy_name: policy.name.clone(),
             policy_id: policy.id.clone(),
             arn: policy.arn(),
             path: policy.path.clone(),
-            default_version_id: ONLY_VERSION,
-            attachment_count: attachments,
-            permissions_boundary_usage_count: 0,
+            default_version_id: format!("v{}", policy.default),
+            attachment_count: iam.attachments(policy),
+            permissions_boundary_usage_count: iam.bounded_by(policy),
             is_attachable: true,
             description: policy.description.clone(),
             create_date: policy.created,
-            update_date: policy.created,
+            update_date: policy.updated,
             tags: tags(&policy.tags),
         }
     }
 
     /// As the trail keeps it.
     pub fn recorded(&self) -> Value {
-        let date = trail::written_date(self.create_date);
         json!({
             "PolicyName": self.policy_name, "PolicyId": self.policy_id, "Arn": self.arn, "Path": self.path,
             "DefaultVersionId": self.default_version_id, "AttachmentCount": self.attachment_count,
             "PermissionsBoundaryUsageCount": self.permissions_boundary_usage_count,
-            "IsAttachable": self.is_attachable, "CreateDate": date, "UpdateDate": date,
+            "IsAttachable": self.is_attachable, "CreateDate": trail::written_date(self.create_date),
+            "UpdateDate": trail::written_date(self.update_date),
         })
     }
 }
@@ -131,21 +215,24 @@ pub struct RoleShape {
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_session_duration: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary: Option<BoundaryShape>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
 }
 
 impl RoleShape {
-    pub fn of(role: &Role) -> Self {
+    pub fn of(iam: &Iam, role: &Role) -> Self {
         Self {
             path: role.path.clone(),
             role_name: role.name.clone(),
             role_id: role.id.clone(),
             arn: role.arn(),
             create_date: role.created,
-            assume_role_policy_document: encoded(&role.trust.text),
+            assume_role_policy_document: iam.shown_trust(&role.trust),
             description: role.description.clone(),
             max_session_duration: Some(role.max_session),
+            permissions_boundary: BoundaryShape::of(iam, role.boundary.as_ref()),
             tags: tags(&role.tags),
         }
     }

@@ -70,7 +70,7 @@ impl World {
         let iam = Iam::load(store.clone(), custody, Arc::clone(&time)).await.unwrap();
         let pipeline = Pipeline::new(iam.clone(), Arc::clone(&trail), time);
         let mut router = Router::default();
-        api_iam::operations(&mut router, Arc::clone(&iam));
+        api_iam::operations(&mut router, Arc::clone(&iam), Arc::clone(&trail));
         Self { dir, clock, iam, trail, store, pipeline, router }
     }
 
@@ -159,4 +159,9 @@ pub fn on_disk(dir: &Path, needle: &str) -> bool {
         let bytes = std::fs::read(&path).unwrap();
         bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
     })
+}
+
+/// A clock that stands.
+pub fn still() -> ManualClock {
+    ManualClock(AtomicI64::new(1_767_607_872_000))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use kms::{Constraints, GRANTABLE, Grant, Row, permits};
+use kms::{Constraints, Grant, Key, KeySpec, Row, grantable, permits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
@@ -17,8 +17,6 @@ use crate::{
 };
 
 const ACTION: &str = "kms:CreateGrant";
-/// Grants of one key.
-const MOST_GRANTS: usize = 50_000;
 /// Pairs of a constraint, and characters of a value in it (spec/kms.md §7).
 const MOST_PAIRS: usize = 8;
 const LONGEST_VALUE: usize = 384;
@@ -36,20 +34,12 @@ pub struct Request {
     retiring_service_principal: Option<String>,
     operations: BTreeSet<String>,
     #[serde(default)]
-    constraints: Wanted,
+    constraints: Constraints,
     #[serde(default)]
     grant_tokens: Vec<String>,
     name: Option<String>,
     #[serde(default)]
     dry_run: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Wanted {
-    #[serde(flatten)]
-    context: Constraints,
-    source_arn: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -63,36 +53,71 @@ pub struct Response {
 
 impl Request {
     fn check(&self) -> Result<(), Fault> {
-        if self.grantee_service_principal.is_some()
-            || self.retiring_service_principal.is_some()
-            || self.constraints.source_arn.is_some()
-        {
-            return Err(fault::unsupported("Grants to service principals by source ARN are not supported."));
-        }
+        self.check_principals()?;
         if self.operations.is_empty() {
             let rule = "Member must have length greater than or equal to 1";
             return Err(fault::constraint("'[]'", "operations", rule));
         }
-        if let Some(other) = self.operations.iter().find(|name| !GRANTABLE.contains(&name.as_str())) {
-            return Err(fault::validation(format!(
-                "Grant operation {other} is not valid for a symmetric key."
-            )));
-        }
-        for (key, value) in self.constraints.context.pairs() {
+        for (key, value) in self.constraints.pairs() {
             if value.chars().count() > LONGEST_VALUE {
                 let text =
                     format!("The value of {key} in a constraint is longer than {LONGEST_VALUE} characters.");
                 return Err(fault::validation(text));
             }
         }
-        if self.constraints.context.longest() > MOST_PAIRS {
+        if self.constraints.longest() > MOST_PAIRS {
             return Err(fault::validation(format!("A constraint can have {MOST_PAIRS} pairs.")));
         }
         Ok(())
     }
 
+    /// A principal or a service, not both; a service only for a resource, and not without somebody who ends it.
+    fn check_principals(&self) -> Result<(), Fault> {
+        let both = |name: &str| {
+            Err(fault::validation(format!(
+                "Specify either {name}Principal or {name}ServicePrincipal, not both."
+            )))
+        };
+        if self.grantee_principal.is_some() && self.grantee_service_principal.is_some() {
+            return both("Grantee");
+        }
+        if self.retiring_principal.is_some() && self.retiring_service_principal.is_some() {
+            return both("Retiring");
+        }
+        if self.grantee_service_principal.is_some()
+            && (self.constraints.source_arn.is_none() || self.retiring().is_none())
+        {
+            let text =
+                "A grant to a service principal requires a SourceArn constraint and a retiring principal.";
+            return Err(fault::validation(text));
+        }
+        Ok(())
+    }
+
+    /// Checks that a grant on such a key can be so.
+    fn check_fit(&self, key: &Key) -> Result<(), Fault> {
+        let unfit = |name: &&String| !grantable(name, key.spec, key.usage);
+        if let Some(other) = self.operations.iter().find(unfit) {
+            let text = format!(
+                "Grant operation {other} is not valid for key spec {} and usage {}.",
+                key.spec, key.usage
+            );
+            return Err(fault::validation(text));
+        }
+        if key.spec != KeySpec::Symmetric && self.constraints.has_context() {
+            let text = "Encryption context constraints are only valid for symmetric encryption KMS keys.";
+            return Err(fault::validation(text));
+        }
+        Ok(())
+    }
+
     fn grantee(&self) -> Result<&str, Fault> {
-        self.grantee_principal.as_deref().ok_or_else(|| fault::missing("granteePrincipal"))
+        let named = self.grantee_principal.as_deref().or(self.grantee_service_principal.as_deref());
+        named.ok_or_else(|| fault::missing("granteePrincipal"))
+    }
+
+    fn retiring(&self) -> Option<&String> {
+        self.retiring_principal.as_ref().or(self.retiring_service_principal.as_ref())
     }
 
     fn into_grant(self, kms: &Kms, call: &Call, target: &Target) -> Result<Grant, Fault> {
@@ -103,12 +128,14 @@ impl Request {
             created: call.now,
             grantee: self.grantee()?.to_owned(),
             grantee_id: self.grantee_principal.as_ref().and_then(id_of),
+            retiring: self.retiring().cloned(),
             retiring_id: self.retiring_principal.as_ref().and_then(id_of),
+            to_service: self.grantee_service_principal.is_some(),
+            retired_by_service: self.retiring_service_principal.is_some(),
             name: self.name,
-            retiring: self.retiring_principal,
             issuing_account: call.account().clone(),
             operations: self.operations,
-            constraints: self.constraints.context,
+            constraints: self.constraints,
         })
     }
 }
@@ -117,8 +144,16 @@ impl Operation for CreateGrant {
     const SERVICE: ServiceId = ServiceId::Kms;
     const NAME: &'static str = "CreateGrant";
     const EFFECT: Effect = Effect::Write;
-    const RECORDED: &'static [&'static str] =
-        &["Constraints", "GranteePrincipal", "KeyId", "Name", "Operations", "RetiringPrincipal"];
+    const RECORDED: &'static [&'static str] = &[
+        "Constraints",
+        "GranteePrincipal",
+        "GranteeServicePrincipal",
+        "KeyId",
+        "Name",
+        "Operations",
+        "RetiringPrincipal",
+        "RetiringServicePrincipal",
+    ];
     type State = Kms;
     type Request = Request;
     type Target = Target;
@@ -132,7 +167,7 @@ impl Operation for CreateGrant {
     }
 
     fn asks(kms: &Kms, call: &Call, request: &Request, target: &Target) -> Vec<Ask> {
-        let constraints = &request.constraints.context;
+        let constraints = &request.constraints;
         let by_grant = granted(kms, call, target.name(), |user, grant| {
             grant.allows_child(user, &request.operations, constraints)
         });
@@ -147,8 +182,8 @@ impl Operation for CreateGrant {
             .with("kms:GrantConstraintType", kinds.into_iter().flatten())
             .with("kms:GrantIsForAWSResource", [call.via.is_some().to_string()])
             .with("kms:GrantOperations", request.operations.iter().cloned())
-            .with("kms:GranteePrincipal", request.grantee_principal.clone())
-            .with("kms:RetiringPrincipal", request.retiring_principal.clone());
+            .with("kms:GranteePrincipal", request.grantee().map(str::to_owned).ok())
+            .with("kms:RetiringPrincipal", request.retiring().cloned());
         vec![ask]
     }
 
@@ -158,8 +193,12 @@ impl Operation for CreateGrant {
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
+        request.check_fit(target.key())?;
         for principal in request.grantee_principal.iter().chain(&request.retiring_principal) {
             principal::check(kms, call, principal)?;
+        }
+        for service in request.grantee_service_principal.iter().chain(&request.retiring_service_principal) {
+            principal::check_service(call, service)?;
         }
         let dry_run = request.dry_run;
         let grant = request.into_grant(kms, call, &target)?;
@@ -175,8 +214,9 @@ impl Operation for CreateGrant {
                 same = Some(known.id.clone());
             }
         });
-        if same.is_none() && kms.grant_count(target.name()) >= MOST_GRANTS {
-            return Err(fault::limit(format!("A key can have {MOST_GRANTS} grants.")));
+        let most = kms.quotas.grants_per_key;
+        if same.is_none() && kms.grant_count(target.name()) >= most {
+            return Err(fault::limit(format!("A key can have {most} grants.")));
         }
         if dry_run {
             return Err(fault::dry_run());

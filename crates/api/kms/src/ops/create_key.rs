@@ -1,14 +1,13 @@
-//! `kms:CreateKey` (spec/kms.md §5, §6): a symmetric key for encryption, with its policy and tags. Other
-//! kinds of keys exist in AWS and are not served here. Trail: management event, write.
+//! `kms:CreateKey` (spec/kms.md §5, §6): a key with its policy and tags. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use kms::{KeyName, Manager, SYMMETRIC, check_spec};
+use kms::{KeyName, KeySpec, KeyUsage, Manager, Origin, read_spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
 
 use crate::{
-    create::{new_key, new_name},
+    create::{external_key, new_key, new_name},
     fault,
     metadata::KeyMetadata,
     policy,
@@ -18,8 +17,6 @@ use crate::{
 };
 
 const ACTION: &str = "kms:CreateKey";
-/// Keys of one account in one region.
-const MOST_KEYS: usize = 100_000;
 
 /// Makes a key.
 pub struct CreateKey;
@@ -51,25 +48,39 @@ pub struct Response {
 }
 
 impl Request {
-    fn check(&self) -> Result<(), Fault> {
+    fn origin(&self) -> Result<Origin, Fault> {
+        match self.origin.as_deref() {
+            None | Some("AWS_KMS") => Ok(Origin::AwsKms),
+            Some("EXTERNAL") => Ok(Origin::External),
+            Some(other) => Err(fault::unsupported(format!("Origin {other} is not supported."))),
+        }
+    }
+
+    /// What the key is to be.
+    fn kind(&self) -> Result<(KeySpec, KeyUsage), Fault> {
         if self.key_spec.is_some() && self.customer_master_key_spec.is_some() {
             let text = "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. \
                         CustomerMasterKeySpec is deprecated.";
             return Err(fault::validation(text));
         }
         let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref());
-        check_spec(spec, self.key_usage.as_deref()).map_err(|bad| fault::bad_spec(&bad))?;
-        if let Some(origin) = self.origin.as_deref().filter(|origin| *origin != "AWS_KMS") {
-            return Err(fault::unsupported(format!("Origin {origin} is not supported.")));
-        }
+        let kind = read_spec(spec, self.key_usage.as_deref()).map_err(|bad| fault::bad_spec(&bad))?;
         if self.custom_key_store_id.is_some() || self.xks_key_id.is_some() {
             return Err(fault::unsupported("Custom key stores are not supported."));
         }
         if self.multi_region {
             return Err(fault::unsupported("Multi-Region keys are not supported."));
         }
-        Ok(())
+        Ok(kind)
     }
+}
+
+/// The key that is to be.
+pub struct Planned {
+    name: KeyName,
+    spec: KeySpec,
+    usage: KeyUsage,
+    origin: Origin,
 }
 
 impl Operation for CreateKey {
@@ -89,17 +100,16 @@ impl Operation for CreateKey {
     ];
     type State = Kms;
     type Request = Request;
-    /// The name of the key that is to be.
-    type Target = KeyName;
+    type Target = Planned;
     type Response = Response;
 
-    async fn resolve(_: &Kms, call: &Call, request: &Request) -> Result<KeyName, Fault> {
-        request.check()?;
-        Ok(new_name(call.account(), &call.region))
+    async fn resolve(_: &Kms, call: &Call, request: &Request) -> Result<Planned, Fault> {
+        let ((spec, usage), origin) = (request.kind()?, request.origin()?);
+        Ok(Planned { name: new_name(call.account(), &call.region), spec, usage, origin })
     }
 
-    fn asks(_: &Kms, call: &Call, request: &Request, name: &KeyName) -> Vec<Ask> {
-        let (spec, usage) = SYMMETRIC;
+    fn asks(_: &Kms, call: &Call, request: &Request, planned: &Planned) -> Vec<Ask> {
+        let (spec, usage) = (planned.spec.name(), planned.usage.name());
         let create = with_tags(ask_of(call, ACTION, "*"), &request.tags)
             .with(
                 "kms:BypassPolicyLockoutSafetyCheck",
@@ -109,12 +119,12 @@ impl Operation for CreateKey {
             .with("kms:KeyUsage", [usage])
             .with("kms:CustomerMasterKeySpec", [spec])
             .with("kms:CustomerMasterKeyUsage", [usage])
-            .with("kms:KeyOrigin", ["AWS_KMS"])
+            .with("kms:KeyOrigin", [planned.origin.name()])
             .with("kms:MultiRegion", ["false"]);
         if request.tags.is_empty() {
             return vec![create];
         }
-        let tag = ask_of(call, "kms:TagResource", name.to_string()).on(&name.account);
+        let tag = ask_of(call, "kms:TagResource", planned.name.to_string()).on(&planned.name.account);
         vec![create, with_tags(tag, &request.tags)]
     }
 
@@ -122,10 +132,17 @@ impl Operation for CreateKey {
         kms: &Kms,
         call: &Call,
         request: Request,
-        name: Authorized<KeyName>,
+        planned: Authorized<Planned>,
     ) -> Result<Response, Fault> {
-        let name = name.into_inner();
-        let (mut key, material) = new_key(name.clone(), Manager::Customer, call.now);
+        let Planned { name, spec, usage, origin } = planned.into_inner();
+        let kind = (spec, usage);
+        let (mut key, material) = match origin {
+            Origin::AwsKms => {
+                let (key, material) = new_key(name.clone(), kind, Manager::Customer, call.now).await?;
+                (key, Some(material))
+            }
+            Origin::External => (external_key(name.clone(), kind, call.now), None),
+        };
         key.description = request.description;
         key.tag(pairs(request.tags)).map_err(|refusal| fault::refused(&name, &refusal))?;
         if let Some(text) = request.policy {
@@ -135,11 +152,15 @@ impl Operation for CreateKey {
             }
         }
         let mut change = kms.begin(&call.event_id).await?;
-        if kms.customer_keys_in(&name.account, &name.region) >= MOST_KEYS {
-            return Err(fault::limit(format!("An account can have {MOST_KEYS} keys in a region.")));
+        if kms.customer_keys_in(&name.account, &name.region) >= kms.quotas.keys {
+            let most = kms.quotas.keys;
+            return Err(fault::limit(format!("An account can have {most} keys in a region.")));
         }
         let key_metadata = KeyMetadata::from(&key);
-        change.new_key(key, material).await?;
+        match material {
+            Some(material) => change.new_key(key, material).await?,
+            None => change.new_external(key).await?,
+        }
         change.commit().await?;
         call.touches(&name.account, KEY, &name.to_string());
         Ok(Response { key_metadata })

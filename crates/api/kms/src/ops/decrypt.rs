@@ -9,7 +9,7 @@ use wire::{Blob, Fault, ServiceId};
 
 use crate::{
     ciphertext::{DryRunModifier, Source, check_presence, source},
-    crypt::{ALGORITHM, check_context, check_use, decrypt},
+    crypt::{check_context, check_decrypts, decrypt_by, symmetric},
     fault,
     registry::Kms,
     target::ask_use,
@@ -28,7 +28,8 @@ pub struct Request {
     key_id: Option<String>,
     #[serde(default)]
     encryption_context: EncryptionContext,
-    encryption_algorithm: Option<String>,
+    #[serde(default = "symmetric")]
+    encryption_algorithm: String,
     #[serde(default)]
     grant_tokens: Vec<String>,
     recipient: Option<Value>,
@@ -43,8 +44,9 @@ pub struct Request {
 pub struct Response {
     key_id: String,
     plaintext: Blob,
-    encryption_algorithm: &'static str,
-    key_material_id: String,
+    encryption_algorithm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for Decrypt {
@@ -58,9 +60,7 @@ impl Operation for Decrypt {
     type Response = Response;
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Source, Fault> {
-        if request.encryption_algorithm.is_none() {
-            call.records_request("EncryptionAlgorithm", ALGORITHM);
-        }
+        call.records_request("EncryptionAlgorithm", request.encryption_algorithm.as_str());
         let key = (request.key_id.is_some(), "keyId");
         check_presence(request.ciphertext_blob.is_some(), key, request.dry_run, &request.dry_run_modifiers)?;
         fault::no_recipient(request.recipient.as_ref())?;
@@ -71,7 +71,8 @@ impl Operation for Decrypt {
     }
 
     fn asks(kms: &Kms, call: &Call, request: &Request, source: &Source) -> Vec<Ask> {
-        let ask = ask_use(kms, call, ACTION, &source.key, &request.encryption_context);
+        let ask = ask_use(kms, call, ACTION, &source.key, &request.encryption_context)
+            .with("kms:EncryptionAlgorithm", [request.encryption_algorithm.clone()]);
         vec![if source.from_ciphertext { ask.from_ciphertext() } else { ask }]
     }
 
@@ -82,20 +83,25 @@ impl Operation for Decrypt {
         source: Authorized<Source>,
     ) -> Result<Response, Fault> {
         let key = &source.key;
-        check_use(key, request.encryption_algorithm.as_deref())?;
         let ignored = request.dry_run_modifiers.contains(&DryRunModifier::IgnoreCiphertext);
-        let Some(ciphertext) = request.ciphertext_blob.filter(|_| !ignored) else {
+        let ciphertext = request.ciphertext_blob.filter(|_| !ignored);
+        let given = ciphertext.as_ref().map(|blob| &blob.0[..]);
+        check_decrypts(key, Self::NAME, &request.encryption_algorithm, &request.encryption_context, given)?;
+        let Some(ciphertext) = ciphertext else {
             return Err(fault::dry_run());
         };
-        let opened = decrypt(&key.entry, &request.encryption_context, &ciphertext.0)?;
+        let opened =
+            decrypt_by(key, &request.encryption_algorithm, &request.encryption_context, ciphertext).await?;
         if request.dry_run {
             return Err(fault::dry_run());
         }
-        call.adds("keyMaterialId", opened.material_id.as_str());
+        if let Some(id) = &opened.material_id {
+            call.adds("keyMaterialId", id.as_str());
+        }
         Ok(Response {
             key_id: key.arn(),
-            plaintext: Blob(opened.plaintext.take()),
-            encryption_algorithm: ALGORITHM,
+            plaintext: Blob(opened.bytes.take()),
+            encryption_algorithm: request.encryption_algorithm,
             key_material_id: opened.material_id,
         })
     }

@@ -1,13 +1,13 @@
 //! `kms:Encrypt` (spec/kms.md §12): up to 4096 bytes under a key, bound to an encryption context. Grantable,
 //! across accounts. Trail: management event, read.
 
-use envelope::EncryptionContext;
+use envelope::{EncryptionContext, SecretBytes};
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};
 use wire::{Blob, Fault, ServiceId};
 
 use crate::{
-    crypt::{ALGORITHM, check_context, check_use, encrypt},
+    crypt::{check_context, check_encrypts, check_length, encrypt_by, symmetric},
     fault,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -26,7 +26,8 @@ pub struct Request {
     plaintext: Blob,
     #[serde(default)]
     encryption_context: EncryptionContext,
-    encryption_algorithm: Option<String>,
+    #[serde(default = "symmetric")]
+    encryption_algorithm: String,
     #[serde(default)]
     grant_tokens: Vec<String>,
     #[serde(default)]
@@ -38,7 +39,7 @@ pub struct Request {
 pub struct Response {
     ciphertext_blob: Blob,
     key_id: String,
-    encryption_algorithm: &'static str,
+    encryption_algorithm: String,
 }
 
 impl Operation for Encrypt {
@@ -52,16 +53,15 @@ impl Operation for Encrypt {
     type Response = Response;
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
-        if request.encryption_algorithm.is_none() {
-            call.records_request("EncryptionAlgorithm", ALGORITHM);
-        }
+        call.records_request("EncryptionAlgorithm", request.encryption_algorithm.as_str());
         check_context(&request.encryption_context)?;
         token::check(kms, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
     }
 
     fn asks(kms: &Kms, call: &Call, request: &Request, target: &Target) -> Vec<Ask> {
-        vec![ask_use(kms, call, ACTION, target, &request.encryption_context)]
+        let ask = ask_use(kms, call, ACTION, target, &request.encryption_context);
+        vec![ask.with("kms:EncryptionAlgorithm", [request.encryption_algorithm.clone()])]
     }
 
     async fn act(
@@ -70,12 +70,17 @@ impl Operation for Encrypt {
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        check_use(&target, request.encryption_algorithm.as_deref())?;
-        if request.dry_run {
+        let Request { encryption_algorithm, encryption_context: context, plaintext, dry_run, .. } = request;
+        check_encrypts(&target, Self::NAME, &encryption_algorithm, &context)?;
+        check_length(&target, &encryption_algorithm, plaintext.0.len())?;
+        if dry_run {
             return Err(fault::dry_run());
         }
-        let made = encrypt(&target.entry, &request.encryption_context, &request.plaintext.0)?;
-        call.adds("keyMaterialId", made.material_id);
-        Ok(Response { ciphertext_blob: made.blob, key_id: target.arn(), encryption_algorithm: ALGORITHM })
+        let plaintext = SecretBytes::new(plaintext.take());
+        let made = encrypt_by(&target, &encryption_algorithm, &context, plaintext).await?;
+        if let Some(id) = made.material_id {
+            call.adds("keyMaterialId", id);
+        }
+        Ok(Response { ciphertext_blob: made.blob, key_id: target.arn(), encryption_algorithm })
     }
 }

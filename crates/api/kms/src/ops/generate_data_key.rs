@@ -6,12 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{
-    data_key::Wanted,
-    fault,
-    registry::Kms,
-    target::{Target, ask_use},
-};
+use crate::{data_key::Wanted, fault, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKey";
 
@@ -51,7 +46,7 @@ impl Operation for GenerateDataKey {
     }
 
     fn asks(kms: &Kms, call: &Call, request: &Request, target: &Target) -> Vec<Ask> {
-        vec![ask_use(kms, call, ACTION, target, &request.wanted.encryption_context)]
+        vec![request.wanted.ask(kms, call, ACTION, target)]
     }
 
     async fn act(
@@ -60,7 +55,7 @@ impl Operation for GenerateDataKey {
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let (key, wrapped) = request.wanted.make(call, &target)?;
+        let (key, wrapped) = request.wanted.make(call, &target, Self::NAME)?;
         Ok(Response {
             ciphertext_blob: wrapped.blob,
             plaintext: Blob(key.take()),

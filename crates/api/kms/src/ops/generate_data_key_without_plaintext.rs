@@ -5,11 +5,7 @@ use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Serialize;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{
-    data_key::Wanted,
-    registry::Kms,
-    target::{Target, ask_use},
-};
+use crate::{data_key::Wanted, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKeyWithoutPlaintext";
 
@@ -39,7 +35,7 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
     }
 
     fn asks(kms: &Kms, call: &Call, wanted: &Wanted, target: &Target) -> Vec<Ask> {
-        vec![ask_use(kms, call, ACTION, target, &wanted.encryption_context)]
+        vec![wanted.ask(kms, call, ACTION, target)]
     }
 
     async fn act(
@@ -48,7 +44,7 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
         wanted: Wanted,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let (_, wrapped) = wanted.make(call, &target)?;
+        let (_, wrapped) = wanted.make(call, &target, Self::NAME)?;
         Ok(Response {
             ciphertext_blob: wrapped.blob,
             key_id: target.arn(),

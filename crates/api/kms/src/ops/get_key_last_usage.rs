@@ -18,8 +18,22 @@ const ACTION: &str = "kms:GetKeyLastUsage";
 /// Records that one look into the trail takes.
 const BATCH: u32 = 200;
 /// The cryptographic operations.
-const USES: [&str; 5] =
-    ["Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt"];
+const USES: [&str; 14] = [
+    "Decapsulate",
+    "Decrypt",
+    "DeriveSharedSecret",
+    "Encapsulate",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "GenerateDataKeyWithoutPlaintext",
+    "GenerateMac",
+    "ReEncrypt",
+    "Sign",
+    "Verify",
+    "VerifyMac",
+];
 
 /// Tells the last use of a key.
 pub struct GetKeyLastUsage;
@@ -92,7 +106,7 @@ impl Operation for GetKeyLastUsage {
 async fn last_use(kms: &Kms, key: &KeyName) -> Result<Option<Record>, Fault> {
     let mut query = Query {
         account: key.account.clone(),
-        region: key.region.clone(),
+        region: Some(key.region.clone()),
         attribute: Some(Attribute::ResourceName(key.to_string())),
         from: None,
         to: None,

@@ -48,10 +48,19 @@ impl Operation for GetKeyPolicy {
         vec![ask(kms, call, ACTION, target).with("kms:PolicyName", [name])]
     }
 
-    async fn act(_: &Kms, _: &Call, request: Request, target: Authorized<Target>) -> Result<Response, Fault> {
+    async fn act(
+        kms: &Kms,
+        _: &Call,
+        request: Request,
+        target: Authorized<Target>,
+    ) -> Result<Response, Fault> {
         if request.policy_name.is_some_and(|name| name != DEFAULT) {
             return Err(Fault::client("NotFoundException", "No such policy exists"));
         }
-        Ok(Response { policy: target.key().policy.clone(), policy_name: DEFAULT })
+        let key = target.key();
+        let bound = key.principals.iter().map(|(arn, id)| (arn.as_str(), id.as_str()));
+        let gone = bound.filter(|(arn, id)| kms.principal_id(arn).as_deref() != Some(*id)).collect();
+        let policy = iam::with_deleted_principals(&key.policy, &gone);
+        Ok(Response { policy, policy_name: DEFAULT })
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::{Fault, ServiceId};
 
 use crate::{
+    fault,
     registry::Kms,
     target::{Accept, Target, ask, resolve},
 };
@@ -53,6 +54,7 @@ impl Operation for GetKeyRotationStatus {
 
     async fn act(_: &Kms, _: &Call, _: Request, target: Authorized<Target>) -> Result<Response, Fault> {
         let key = target.key();
+        key.check_automatic().map_err(|refusal| fault::refused(&key.name, &refusal))?;
         let on = key.rotation_shown();
         Ok(Response {
             key_id: target.arn(),

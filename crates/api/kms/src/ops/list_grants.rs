@@ -22,7 +22,6 @@ pub struct Request {
     key_id: String,
     grant_id: Option<String>,
     grantee_principal: Option<String>,
-    /// No grant here is made to a service principal by source ARN.
     grantee_service_principal: Option<String>,
     #[serde(flatten)]
     page: Wanted,
@@ -58,7 +57,10 @@ impl Operation for ListGrants {
         grants.retain(|grant| {
             request.grant_id.as_ref().is_none_or(|id| grant.id == *id)
                 && request.grantee_principal.as_ref().is_none_or(|principal| grant.grantee == *principal)
-                && request.grantee_service_principal.is_none()
+                && request
+                    .grantee_service_principal
+                    .as_ref()
+                    .is_none_or(|service| grant.to_service && grant.grantee == *service)
         });
         GrantList::page(&request.page, grants)
     }

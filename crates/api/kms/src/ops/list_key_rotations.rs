@@ -3,11 +3,13 @@
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;
-use kms::RotationType;
+use kms::{Import, RotationType};
 use serde::{Deserialize, Serialize};
 use wire::{Fault, ServiceId};
 
 use crate::{
+    fault,
+    metadata::expiration_model,
     page::{Limits, Wanted},
     registry::Kms,
     target::{Accept, Target, ask, resolve},
@@ -57,6 +59,33 @@ struct Rotation {
     rotation_date: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_type: Option<RotationType>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    imported: Option<Imported>,
+}
+
+/// Of imported material only.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Imported {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_description: Option<String>,
+    import_state: &'static str,
+    /// With the next, only while the material is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_model: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<Timestamp>,
+}
+
+impl From<&Import> for Imported {
+    fn from(import: &Import) -> Self {
+        Self {
+            key_material_description: import.description.clone(),
+            import_state: if import.present { "IMPORTED" } else { "PENDING_IMPORT" },
+            expiration_model: import.present.then(|| expiration_model(import)),
+            valid_to: import.expires.filter(|_| import.present),
+        }
+    }
 }
 
 impl Operation for ListKeyRotations {
@@ -79,18 +108,24 @@ impl Operation for ListKeyRotations {
 
     async fn act(_: &Kms, _: &Call, request: Request, target: Authorized<Target>) -> Result<Response, Fault> {
         let key = target.key();
+        key.check_rotatable().map_err(|refusal| fault::refused(&key.name, &refusal))?;
         let all = request.include_key_material == Include::All;
         let wanted =
-            key.materials.iter().enumerate().filter(|(_, material)| all || material.rotated.is_some());
+            key.materials.iter().chain(&key.pending).enumerate().filter(|(_, m)| all || m.rotated.is_some());
         // Materials are in order of their making; the marker is a place in it.
         let page = request.page.page(Limits::LONG, wanted, |(index, _)| format!("{index:06}"))?;
         let current = key.current_material();
         let rotation = |material: &kms::Material| Rotation {
             key_id: key.name.id.to_string(),
             key_material_id: material.id.clone(),
-            key_material_state: if material.id == current { "CURRENT" } else { "NON_CURRENT" },
+            key_material_state: match &key.pending {
+                Some(waiting) if waiting.id == material.id => "PENDING_ROTATION",
+                _ if material.id == current => "CURRENT",
+                _ => "NON_CURRENT",
+            },
             rotation_date: material.rotated.map(|(at, _)| at),
             rotation_type: material.rotated.map(|(_, kind)| kind),
+            imported: material.imported.as_ref().map(Imported::from),
         };
         Ok(Response {
             rotations: page.items.into_iter().map(|(_, material)| rotation(material)).collect(),

@@ -34,6 +34,10 @@ impl Operation for ListRetirableGrants {
     async fn resolve(_: &Kms, _: &Call, request: &Request) -> Result<(), Fault> {
         match (&request.retiring_principal, &request.retiring_service_principal) {
             (None, None) => Err(fault::missing("retiringPrincipal")),
+            (Some(_), Some(_)) => {
+                let text = "Specify either RetiringPrincipal or RetiringServicePrincipal.";
+                Err(fault::validation(text))
+            }
             _ => Ok(()),
         }
     }
@@ -43,10 +47,17 @@ impl Operation for ListRetirableGrants {
     }
 
     async fn act(kms: &Kms, call: &Call, request: Request, _: Authorized<()>) -> Result<GrantList, Fault> {
-        let own = |principal: &&String| is_own(call, principal);
-        let grants = match request.retiring_principal.as_ref().filter(own) {
+        // Of services, those of the caller's account alone are told.
+        let by_service = request.retiring_service_principal.is_some();
+        let of_account = |grant: &Grant| !by_service || grant.key.account == *call.account();
+        let own = |principal: &&String| by_service || is_own(call, principal);
+        let named = request.retiring_principal.or(request.retiring_service_principal);
+        let grants = match named.as_ref().filter(own) {
             Some(principal) => kms.grants_where(|grant: &Grant| {
-                grant.retiring.as_ref() == Some(principal) && grant.key.region == call.region
+                grant.retiring.as_ref() == Some(principal)
+                    && grant.retired_by_service == by_service
+                    && grant.key.region == call.region
+                    && of_account(grant)
             }),
             None => Vec::new(),
         };

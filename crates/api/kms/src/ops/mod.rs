@@ -4,20 +4,30 @@ mod cancel_key_deletion;
 mod create_alias;
 mod create_grant;
 mod create_key;
+mod decapsulate;
 mod decrypt;
 mod delete_alias;
+mod delete_imported_key_material;
+mod derive_shared_secret;
 mod describe_key;
 mod disable_key;
 mod disable_key_rotation;
 mod enable_key;
 mod enable_key_rotation;
+mod encapsulate;
 mod encrypt;
 mod generate_data_key;
+mod generate_data_key_pair;
+mod generate_data_key_pair_without_plaintext;
 mod generate_data_key_without_plaintext;
+mod generate_mac;
 mod generate_random;
 mod get_key_last_usage;
 mod get_key_policy;
 mod get_key_rotation_status;
+mod get_parameters_for_import;
+mod get_public_key;
+mod import_key_material;
 mod list_aliases;
 mod list_grants;
 mod list_key_policies;
@@ -31,10 +41,13 @@ mod retire_grant;
 mod revoke_grant;
 mod rotate_key_on_demand;
 mod schedule_key_deletion;
+mod sign;
 mod tag_resource;
 mod untag_resource;
 mod update_alias;
 mod update_key_description;
+mod verify;
+mod verify_mac;
 
 use std::sync::Arc;
 
@@ -56,20 +69,30 @@ pub fn operations(router: &mut Router, kms: Arc<Kms>) {
         create_alias::CreateAlias,
         create_grant::CreateGrant,
         create_key::CreateKey,
+        decapsulate::Decapsulate,
         decrypt::Decrypt,
         delete_alias::DeleteAlias,
+        delete_imported_key_material::DeleteImportedKeyMaterial,
+        derive_shared_secret::DeriveSharedSecret,
         describe_key::DescribeKey,
         disable_key::DisableKey,
         disable_key_rotation::DisableKeyRotation,
         enable_key::EnableKey,
         enable_key_rotation::EnableKeyRotation,
+        encapsulate::Encapsulate,
         encrypt::Encrypt,
         generate_data_key::GenerateDataKey,
+        generate_data_key_pair::GenerateDataKeyPair,
+        generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext,
         generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
+        generate_mac::GenerateMac,
         generate_random::GenerateRandom,
         get_key_last_usage::GetKeyLastUsage,
         get_key_policy::GetKeyPolicy,
         get_key_rotation_status::GetKeyRotationStatus,
+        get_parameters_for_import::GetParametersForImport,
+        get_public_key::GetPublicKey,
+        import_key_material::ImportKeyMaterial,
         list_aliases::ListAliases,
         list_grants::ListGrants,
         list_key_policies::ListKeyPolicies,
@@ -83,10 +106,13 @@ pub fn operations(router: &mut Router, kms: Arc<Kms>) {
         revoke_grant::RevokeGrant,
         rotate_key_on_demand::RotateKeyOnDemand,
         schedule_key_deletion::ScheduleKeyDeletion,
+        sign::Sign,
         tag_resource::TagResource,
         untag_resource::UntagResource,
         update_alias::UpdateAlias,
         update_key_description::UpdateKeyDescription,
+        verify::Verify,
+        verify_mac::VerifyMac,
     ];
 }
 

@@ -9,7 +9,7 @@ use wire::{Blob, Fault, ServiceId};
 
 use crate::{
     ciphertext::{DryRunModifier, Source, check_presence, source},
-    crypt::{ALGORITHM, check_context, check_use, decrypt, encrypt},
+    crypt::{check_context, check_decrypts, check_encrypts, check_length, decrypt_by, encrypt_by, symmetric},
     fault,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -29,11 +29,13 @@ pub struct Request {
     source_key_id: Option<String>,
     #[serde(default)]
     source_encryption_context: EncryptionContext,
-    source_encryption_algorithm: Option<String>,
+    #[serde(default = "symmetric")]
+    source_encryption_algorithm: String,
     destination_key_id: String,
     #[serde(default)]
     destination_encryption_context: EncryptionContext,
-    destination_encryption_algorithm: Option<String>,
+    #[serde(default = "symmetric")]
+    destination_encryption_algorithm: String,
     #[serde(default)]
     grant_tokens: Vec<String>,
     #[serde(default)]
@@ -48,10 +50,12 @@ pub struct Response {
     ciphertext_blob: Blob,
     source_key_id: String,
     key_id: String,
-    source_encryption_algorithm: &'static str,
-    destination_encryption_algorithm: &'static str,
-    source_key_material_id: String,
-    destination_key_material_id: String,
+    source_encryption_algorithm: String,
+    destination_encryption_algorithm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_key_material_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_key_material_id: Option<String>,
 }
 
 /// The key that opens the ciphertext, and the one that seals it again.
@@ -83,9 +87,7 @@ impl Operation for ReEncrypt {
             ("SourceEncryptionAlgorithm", &request.source_encryption_algorithm),
             ("DestinationEncryptionAlgorithm", &request.destination_encryption_algorithm),
         ] {
-            if given.is_none() {
-                call.records_request(member, ALGORITHM);
-            }
+            call.records_request(member, given.as_str());
         }
         let key = (request.source_key_id.is_some(), "sourceKeyId");
         check_presence(request.ciphertext_blob.is_some(), key, request.dry_run, &request.dry_run_modifiers)?;
@@ -102,34 +104,45 @@ impl Operation for ReEncrypt {
         let Keys { source, destination } = keys;
         let same = (source.key.name() == destination.name()).to_string();
         let from = ask_use(kms, call, FROM, &source.key, &request.source_encryption_context)
+            .with("kms:EncryptionAlgorithm", [request.source_encryption_algorithm.clone()])
             .with("kms:ReEncryptOnSameKey", [same.clone()]);
         let to = ask_use(kms, call, TO, destination, &request.destination_encryption_context)
+            .with("kms:EncryptionAlgorithm", [request.destination_encryption_algorithm.clone()])
             .with("kms:ReEncryptOnSameKey", [same]);
         vec![if source.from_ciphertext { from.from_ciphertext() } else { from }, to]
     }
 
     async fn act(_: &Kms, call: &Call, request: Request, keys: Authorized<Keys>) -> Result<Response, Fault> {
         let (source, destination) = (&keys.source.key, &keys.destination);
-        check_use(source, request.source_encryption_algorithm.as_deref())?;
-        check_use(destination, request.destination_encryption_algorithm.as_deref())?;
         let ignored = request.dry_run_modifiers.contains(&DryRunModifier::IgnoreCiphertext);
-        let Some(ciphertext) = request.ciphertext_blob.filter(|_| !ignored) else {
+        let ciphertext = request.ciphertext_blob.filter(|_| !ignored);
+        let given = ciphertext.as_ref().map(|blob| &blob.0[..]);
+        let from = (&request.source_encryption_algorithm, &request.source_encryption_context);
+        let to = (&request.destination_encryption_algorithm, &request.destination_encryption_context);
+        check_decrypts(source, Self::NAME, from.0, from.1, given)?;
+        check_encrypts(destination, Self::NAME, to.0, to.1)?;
+        let Some(ciphertext) = ciphertext else {
             return Err(fault::dry_run());
         };
-        let opened = decrypt(&source.entry, &request.source_encryption_context, &ciphertext.0)?;
+        let opened = decrypt_by(source, from.0, from.1, ciphertext).await?;
+        check_length(destination, to.0, opened.bytes.expose().len())?;
         if request.dry_run {
             return Err(fault::dry_run());
         }
-        let context = &request.destination_encryption_context;
-        let made = encrypt(&destination.entry, context, opened.plaintext.expose())?;
-        call.adds("sourceKeyMaterialId", opened.material_id.as_str());
-        call.adds("destinationKeyMaterialId", made.material_id.as_str());
+        let made = encrypt_by(destination, to.0, to.1, opened.bytes).await?;
+        for (name, id) in
+            [("sourceKeyMaterialId", &opened.material_id), ("destinationKeyMaterialId", &made.material_id)]
+        {
+            if let Some(id) = id {
+                call.adds(name, id.as_str());
+            }
+        }
         Ok(Response {
             ciphertext_blob: made.blob,
             source_key_id: source.arn(),
             key_id: destination.arn(),
-            source_encryption_algorithm: ALGORITHM,
-            destination_encryption_algorithm: ALGORITHM,
+            source_encryption_algorithm: request.source_encryption_algorithm,
+            destination_encryption_algorithm: request.destination_encryption_algorithm,
             source_key_material_id: opened.material_id,
             destination_key_material_id: made.material_id,
         })

@@ -49,7 +49,8 @@ impl Operation for RotateKeyOnDemand {
 
     async fn act(kms: &Kms, call: &Call, _: Request, target: Authorized<Target>) -> Result<KeyAnswer, Fault> {
         rotate_on_demand(kms, call, target.name(), |key| {
-            key.may_rotate_on_demand().map_err(|refusal| fault::refused(&key.name, &refusal))?;
+            key.may_rotate_on_demand(kms.quotas.on_demand_rotations)
+                .map_err(|refusal| fault::refused(&key.name, &refusal))?;
             if key.rotation_near(call.now, NEAR) {
                 let text = format!("An automatic rotation of {} is about to happen.", key.name);
                 return Err(Fault::client("ConflictException", text));

@@ -2,7 +2,7 @@
 //! write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use kms::{Row, permits};
+use kms::{KeySpec, KeyUsage, Row, permits};
 use serde::Deserialize;
 use serde_json::Value;
 use wire::{Fault, ServiceId};
@@ -61,6 +61,7 @@ impl Operation for UpdateAlias {
         // What was allowed is to move this alias away from the key it stood for then.
         let now = kms.alias(&name).filter(|now| now.target == before.target);
         let created = now.ok_or_else(|| fault::no_alias(&name))?.created;
+        check_alike(kms.still_there(&before.target)?.key.kind(), key.key().kind())?;
         if before.target != *key.name() {
             alias::check_room(kms, &key)?;
         }
@@ -73,4 +74,20 @@ impl Operation for UpdateAlias {
     fn recorded_response(response: &Done) -> Option<Value> {
         response.recorded()
     }
+}
+
+/// An alias moves between keys of one type and one usage only (spec/kms.md §8).
+fn check_alike(from: (KeySpec, KeyUsage), to: (KeySpec, KeyUsage)) -> Result<(), Fault> {
+    let of_one_type = matches!(
+        (from.0, to.0),
+        (KeySpec::Symmetric, KeySpec::Symmetric)
+            | (KeySpec::Hmac(_), KeySpec::Hmac(_))
+            | (KeySpec::Pair(_), KeySpec::Pair(_))
+    );
+    if of_one_type && from.1 == to.1 {
+        return Ok(());
+    }
+    Err(fault::validation(
+        "The current and the new KMS key must be of the same type and have the same key usage.",
+    ))
 }

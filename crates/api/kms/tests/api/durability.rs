@@ -54,6 +54,7 @@ async fn without_a_trail_nothing_is_changed_and_nothing_is_answered() {
     let told =
         world.call(&root(OWNER), "Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})).await.unwrap_err();
     assert_eq!(told.status, 500, "no use without a record");
+    assert_eq!(told.code, "KMSInternalException");
     assert!(changes.try_recv().is_err());
     world.pass(1000);
     let world = world.restarted().await;
@@ -68,7 +69,7 @@ async fn without_a_store_nothing_becomes_visible_and_the_record_says_so() {
     world.store.close().await;
     let told = world.call(&root(OWNER), "DisableKey", json!({"KeyId": key})).await.unwrap_err();
     assert_eq!(told.status, 500);
-    assert_eq!(world.last_record(OWNER).await.error_code.as_deref(), Some("InternalFailure"));
+    assert_eq!(world.last_record(OWNER).await.error_code.as_deref(), Some("KMSInternalException"));
     assert_eq!(state(&world, &key).await, "Enabled");
     assert!(changes.try_recv().is_err());
 }

@@ -4,8 +4,8 @@ use front::{Caller, Service};
 use serde_json::{Value, json};
 
 use crate::world::{
-    OTHER, OWNER, RDS, World, account, allow, code, expect, key_policy, rds, refusal, root, session, text,
-    user, user_of,
+    OTHER, OWNER, RDS, REGION, World, account, allow, code, expect, key_policy, rds, refusal, root, session,
+    text, user, user_of,
 };
 
 async fn grant(world: &World, by: &Caller, input: Value) -> Value {
@@ -232,7 +232,8 @@ async fn requests_that_make_no_grant_are_refused_in_words() {
             "ValidationException",
         ),
         (json!({"KeyId": key, "Operations": ["Encrypt"]}), "ValidationException"),
-        (with("GranteeServicePrincipal", json!("rds.amazonaws.com")), "UnsupportedOperationException"),
+        (with("GranteeServicePrincipal", json!("rds.amazonaws.com")), "ValidationException"),
+        (with("Constraints", json!({"SourceArn": "cluster"})), "ValidationException"),
         (with("GrantTokens", json!(["nonsense"])), "InvalidGrantTokenException"),
         (with("KeyId", json!("alias/none")), "NotFoundException"),
         (with("DryRun", json!(true)), "DryRunOperationException"),
@@ -241,6 +242,82 @@ async fn requests_that_make_no_grant_are_refused_in_words() {
     }
     let listed = world.call(&root(OWNER), "ListGrants", json!({"KeyId": key})).await.unwrap();
     assert_eq!(listed["Grants"], json!([]), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_grant_to_a_service_serves_one_resource_of_the_account() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let arn = |name: &str| format!("arn:aws:rds:us-west-2:{OWNER}:cluster:{name}");
+    let input = json!({
+        "KeyId": key, "GranteeServicePrincipal": "rds.amazonaws.com", "RetiringServicePrincipal": RDS,
+        "Operations": ["Encrypt"], "Constraints": {"SourceArn": arn("orders")}, "Name": "orders",
+    });
+    let without = |member: &str| {
+        let mut input = input.clone();
+        input.as_object_mut().unwrap().remove(member);
+        input
+    };
+    let mut of_another = input.clone();
+    of_another["GranteeServicePrincipal"] = json!("dynamodb.amazonaws.com");
+    let mut twice = input.clone();
+    twice["GranteePrincipal"] = json!(root(OWNER).arn());
+    for (input, refused) in [
+        (without("Constraints"), "ValidationException"),
+        (without("RetiringServicePrincipal"), "ValidationException"),
+        (twice, "ValidationException"),
+        (of_another, "InvalidArnException"),
+    ] {
+        assert_eq!(code(world.call(&root(OWNER), "CreateGrant", input.clone()).await), refused, "{input}");
+    }
+    let made = grant(&world, &root(OWNER), input.clone()).await;
+    assert_eq!(grant(&world, &root(OWNER), input).await["GrantId"], made["GrantId"], "the same name");
+
+    let world = world.restarted().await;
+    let acting_for =
+        |name: &str| Caller::Service(Service::rds(&REGION.parse().unwrap(), account(OWNER), Some(arn(name))));
+    encrypt(&world, &acting_for("orders"), &key, json!({})).await.unwrap();
+    for other in [acting_for("other"), rds(), user("rds.amazonaws.com")] {
+        assert_eq!(
+            code(encrypt(&world, &other, &key, json!({})).await),
+            "AccessDeniedException",
+            "{other:?}"
+        );
+    }
+    let list = json!({"KeyId": key, "GranteeServicePrincipal": "rds.amazonaws.com"});
+    let listed = world.call(&root(OWNER), "ListGrants", list).await.unwrap();
+    let told = &listed["Grants"][0];
+    assert_eq!(told["GranteePrincipal"], "rds.amazonaws.com");
+    assert_eq!(told["GranteeServicePrincipal"], "rds.amazonaws.com");
+    assert_eq!(told["RetiringServicePrincipal"], RDS);
+    assert_eq!(told["Constraints"], json!({"SourceArn": arn("orders")}));
+    let none = json!({"KeyId": key, "GranteeServicePrincipal": RDS});
+    assert_eq!(world.call(&root(OWNER), "ListGrants", none).await.unwrap()["Grants"], json!([]));
+    let retirable = json!({"RetiringServicePrincipal": RDS});
+    let listed = world.call(&root(OWNER), "ListRetirableGrants", retirable.clone()).await.unwrap();
+    assert_eq!(listed["Grants"][0]["GrantId"], made["GrantId"]);
+    let listed = world.call(&root(OTHER), "ListRetirableGrants", retirable).await.unwrap();
+    assert_eq!(listed["Grants"], json!([]), "of another account");
+    let retire = json!({"KeyId": key, "GrantId": made["GrantId"]});
+    world.call(&rds(), "RetireGrant", retire).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_policy_can_ask_for_whom_a_service_acts() {
+    let world = World::new().await;
+    let arn = |name: &str| format!("arn:aws:rds:us-west-2:{OWNER}:cluster:{name}");
+    let statement = json!([{
+        "Effect": "Allow", "Principal": {"Service": RDS}, "Action": "kms:Encrypt", "Resource": "*",
+        "Condition": {"ArnLike": {"aws:SourceArn": arn("orders-*")}, "StringEquals": {"aws:SourceAccount": OWNER}},
+    }]);
+    let made = world.call(&root(OWNER), "CreateKey", json!({"Policy": key_policy(statement)})).await.unwrap();
+    let key = text(&made["KeyMetadata"], "KeyId").to_owned();
+    let acting_for =
+        |name: &str| Caller::Service(Service::rds(&REGION.parse().unwrap(), account(OWNER), Some(arn(name))));
+    encrypt(&world, &acting_for("orders-1"), &key, json!({})).await.unwrap();
+    for other in [acting_for("other"), rds()] {
+        assert_eq!(code(encrypt(&world, &other, &key, json!({})).await), "AccessDeniedException");
+    }
 }
 
 #[tokio::test]
@@ -338,7 +415,7 @@ async fn a_service_uses_a_key_by_the_grants_that_its_user_made() {
         "Constraints": {"EncryptionContextSubset": context},
     });
     world.call(&rds, "CreateGrant", child).await.unwrap();
-    let elsewhere = Caller::Service(Service::rds(&"eu-west-1".parse().unwrap(), account(OWNER)));
+    let elsewhere = Caller::Service(Service::rds(&"eu-west-1".parse().unwrap(), account(OWNER), None));
     assert_eq!(code(world.call(&elsewhere, "Decrypt", open(&context)).await), "AccessDeniedException");
     world.call(&root(OWNER), "DisableKey", json!({"KeyId": key})).await.unwrap();
     assert_eq!(code(world.call(&rds, "Decrypt", open(&context)).await), "DisabledException");

@@ -51,14 +51,10 @@ async fn kinds_of_keys_that_are_not_served_are_refused_in_words() {
             ),
         ),
         (
-            json!({"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}),
-            unsupported("KeySpec HMAC_256 is not supported."),
+            json!({"KeySpec": "SM2", "KeyUsage": "SIGN_VERIFY"}),
+            unsupported("KeySpec SM2 is not supported in this Region."),
         ),
-        (
-            json!({"CustomerMasterKeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
-            unsupported("KeySpec RSA_2048 is not supported."),
-        ),
-        (json!({"Origin": "EXTERNAL"}), unsupported("Origin EXTERNAL is not supported.")),
+        (json!({"Origin": "AWS_CLOUDHSM"}), unsupported("Origin AWS_CLOUDHSM is not supported.")),
         (json!({"CustomKeyStoreId": "cks-1"}), unsupported("Custom key stores are not supported.")),
         (json!({"XksKeyId": "x"}), unsupported("Custom key stores are not supported.")),
         (json!({"MultiRegion": true}), unsupported("Multi-Region keys are not supported.")),

@@ -26,25 +26,35 @@ enum On {
 use On::{AnyKey, Grant, OwnKey, Star};
 
 /// Operation, what it acts on, whether it only reads.
-const ROWS: [(&str, On, bool); 35] = [
+const ROWS: [(&str, On, bool); 48] = [
     ("CancelKeyDeletion", OwnKey, false),
     ("CreateAlias", OwnKey, false),
     ("CreateGrant", AnyKey, false),
     ("CreateKey", Star, false),
+    ("Decapsulate", AnyKey, true),
     ("Decrypt", AnyKey, true),
     ("DeleteAlias", OwnKey, false),
+    ("DeleteImportedKeyMaterial", OwnKey, false),
+    ("DeriveSharedSecret", AnyKey, true),
     ("DescribeKey", AnyKey, true),
     ("DisableKey", OwnKey, false),
     ("DisableKeyRotation", OwnKey, false),
     ("EnableKey", OwnKey, false),
     ("EnableKeyRotation", OwnKey, false),
+    ("Encapsulate", AnyKey, true),
     ("Encrypt", AnyKey, true),
     ("GenerateDataKey", AnyKey, true),
+    ("GenerateDataKeyPair", AnyKey, true),
+    ("GenerateDataKeyPairWithoutPlaintext", AnyKey, true),
     ("GenerateDataKeyWithoutPlaintext", AnyKey, true),
+    ("GenerateMac", AnyKey, true),
     ("GenerateRandom", Star, true),
     ("GetKeyLastUsage", OwnKey, true),
     ("GetKeyPolicy", OwnKey, true),
     ("GetKeyRotationStatus", AnyKey, true),
+    ("GetParametersForImport", OwnKey, true),
+    ("GetPublicKey", AnyKey, true),
+    ("ImportKeyMaterial", OwnKey, false),
     ("ListAliases", Star, true),
     ("ListGrants", AnyKey, true),
     ("ListKeyPolicies", OwnKey, true),
@@ -58,10 +68,13 @@ const ROWS: [(&str, On, bool); 35] = [
     ("RevokeGrant", AnyKey, false),
     ("RotateKeyOnDemand", OwnKey, false),
     ("ScheduleKeyDeletion", OwnKey, false),
+    ("Sign", AnyKey, true),
     ("TagResource", OwnKey, false),
     ("UntagResource", OwnKey, false),
     ("UpdateAlias", OwnKey, false),
     ("UpdateKeyDescription", OwnKey, false),
+    ("Verify", AnyKey, true),
+    ("VerifyMac", AnyKey, true),
 ];
 
 /// Input that would work for an operation, and the key that it concerns.

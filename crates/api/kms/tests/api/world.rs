@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use api_kms::Kms;
+use api_kms::{Kms, Quotas};
 use audit::{Query, Trail};
 use custody::{Custody, Source};
 use front::{Call, Caller, Credential, Directory, Origin, Pipeline, Router, Service, Session, User};
@@ -102,6 +102,7 @@ pub fn user_of(account_id: &str, name: &str) -> Caller {
         arn: user_arn(account_id, name),
         access_key_id: "AKIAEXAMPLEEXAMPLE01".into(),
         tags: Vec::new(),
+        session_began: None,
     })
 }
 
@@ -119,11 +120,12 @@ pub fn session(role: &str) -> Caller {
         access_key_id: "ASIAEXAMPLEEXAMPLE01".into(),
         created: Timestamp::from_millis(START),
         tags: Vec::new(),
+        source_identity: None,
     })
 }
 
 pub fn rds() -> Caller {
-    Caller::Service(Service::rds(&region(), account(OWNER)))
+    Caller::Service(Service::rds(&region(), account(OWNER), None))
 }
 
 /// A policy of one statement for a user or a role.
@@ -144,20 +146,28 @@ impl World {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Custody::create(&Source::File(dir.path().join("root.key"))).unwrap();
-        Self::open(dir, START).await
+        Self::open(dir, START, Quotas::default()).await
+    }
+
+    /// One with other quotas than AWS has.
+    pub async fn with_quotas(quotas: Quotas) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Custody::create(&Source::File(dir.path().join("root.key"))).unwrap();
+        Self::open(dir, START, quotas).await
     }
 
     /// A world on what another one left on disk.
     pub async fn at(dir: tempfile::TempDir) -> Self {
-        Self::open(dir, START).await
+        Self::open(dir, START, Quotas::default()).await
     }
 
-    async fn open(dir: tempfile::TempDir, now: i64) -> Self {
+    async fn open(dir: tempfile::TempDir, now: i64, quotas: Quotas) -> Self {
         let clock = Arc::new(ManualClock(AtomicI64::new(now)));
         let principals = Arc::new(Principals::default());
         let trail = Arc::new(Trail::open(&dir.path().join("trail")).await.unwrap());
         let store = Store::open(&dir.path().join("state.db")).await.unwrap();
         let kms = load(dir.path(), &store, &trail, &clock, &principals).await;
+        let kms = Arc::new(kms.with_quotas(quotas));
         let pipeline = Pipeline::new(principals.clone(), Arc::clone(&trail), clock.clone());
         let mut router = Router::default();
         api_kms::operations(&mut router, Arc::clone(&kms));
@@ -171,7 +181,7 @@ impl World {
         let now = self.clock.now().as_millis();
         let Self { dir, kms, router, pipeline, principals, .. } = self;
         drop((kms, router, pipeline));
-        let again = Self::open(dir, now).await;
+        let again = Self::open(dir, now, Quotas::default()).await;
         *again.principals.0.lock().unwrap() = principals.0.lock().unwrap().clone();
         again
     }
@@ -250,7 +260,7 @@ impl World {
     pub async fn records(&self, account_id: &str) -> Vec<Record> {
         let query = Query {
             account: account(account_id),
-            region: region(),
+            region: Some(region()),
             attribute: None,
             from: None,
             to: None,
@@ -272,10 +282,10 @@ async fn load(
     trail: &Arc<Trail>,
     clock: &Arc<ManualClock>,
     principals: &Arc<Principals>,
-) -> Arc<Kms> {
+) -> Kms {
     let custody = Arc::new(Custody::open(&Source::File(dir.join("root.key"))).unwrap());
     let kms = Kms::load(store.clone(), custody, Arc::clone(trail), clock.clone(), principals.clone()).await;
-    Arc::new(kms.unwrap())
+    kms.unwrap()
 }
 
 fn conforms(shape: &Shape, value: &Value, at: &str) {

@@ -15,7 +15,7 @@ use crate::{
     engines::Engine,
     faults,
     names::Kind,
-    records::{Bytes, Cluster, Encryption, Snapshot},
+    records::{Bytes, Cluster, Encryption, Snapshot, WrappedKeys},
     request::{self, ANY, Tag, Unread, ask_tags},
     service::Rds,
     settings::Settings,
@@ -88,7 +88,7 @@ pub struct Origin {
     pub id: ClusterResourceId,
     pub identifier: Identifier,
     pub encryption: Encryption,
-    pub wrapped_key: Vec<u8>,
+    pub keys: WrappedKeys,
     pub grant: Option<String>,
     pub snapshot: Option<SnapshotResourceId>,
     pub master_username: MasterUsername,
@@ -232,10 +232,12 @@ fn window<T: std::str::FromStr<Err = clusters::InvalidWindow>>(
 /// InsufficientDBClusterCapacityFault without a free one, DBClusterSnapshotNotFoundFault for a snapshot that has gone.
 pub async fn record(rds: &Rds, call: &Call, settled: Settled, origin: Origin) -> Result<Cluster, Fault> {
     let mut edit = rds.records.edit(&call.event_id).await?;
+    let mut anchor = None;
     if let Some(id) = &origin.snapshot {
         // From here on the snapshot waits for the clone, if it is to be deleted.
         let snapshot: Option<Snapshot> = edit.take(id.as_str()).await?;
-        snapshot.filter(|snapshot| !snapshot.delete).ok_or_else(|| faults::snapshot_not_found(id))?;
+        let snapshot = snapshot.filter(|snapshot| !snapshot.delete);
+        anchor = snapshot.ok_or_else(|| faults::snapshot_not_found(id))?.anchor;
     }
     let taken = edit.ports().await?;
     let port = match settled.port {
@@ -259,7 +261,7 @@ pub async fn record(rds: &Rds, call: &Call, settled: Settled, origin: Origin) ->
         port,
         volume: VolumeId::generate(&*rds.entropy),
         encryption: origin.encryption,
-        wrapped_key: Bytes(origin.wrapped_key),
+        keys: origin.keys,
         grant: origin.grant,
         origin: origin.snapshot,
         initialised: false,
@@ -282,6 +284,10 @@ pub async fn record(rds: &Rds, call: &Call, settled: Settled, origin: Origin) ->
     edit.insert(&cluster)
         .await
         .map_err(|e| if e.is_taken() { faults::cluster_exists() } else { e.into() })?;
+    // A clone goes on with the log of what it is made of.
+    if let Some(Bytes(anchor)) = anchor {
+        edit.keep_anchor(&cluster.volume, &anchor, call.now).await?;
+    }
     edit.commit().await?;
     rds.wake(&cluster.id);
     Ok(cluster)

@@ -14,8 +14,8 @@ use crate::{
     answers,
     encryption::{self, NewGrant},
     faults,
-    names::new_identifier,
-    records::{Bytes, Cluster, Encryption},
+    names::{Kind, new_identifier},
+    records::{Bytes, Cluster, Encryption, WrappedKeys},
     service::Rds,
     volume_keys::Slot,
 };
@@ -144,13 +144,14 @@ async fn create(
     let grant = NewGrant::ask(rds, call, &encryption, &format!("rds-{id}"), context.clone()).await;
     let grant = grant.map_err(|error| faults::key_fault(&error, &key))?;
     let recorded = async {
-        let slot = Slot { encryption: &encryption, context };
+        let arn = Kind::Cluster.arn(call, identifier.as_str());
+        let slot = Slot { encryption: &encryption, context, arn };
         let wrapped = rds.volume_keys(&call.region, call.account()).make(&slot).await;
         let password = rds.sealer.seal(&Cluster::password_place_of(&id), master.password.expose().as_bytes());
         let origin = Origin {
             id,
             identifier,
-            wrapped_key: wrapped.map_err(|error| faults::key_fault(&error, &key))?,
+            keys: WrappedKeys::one(wrapped.map_err(|error| faults::key_fault(&error, &key))?),
             encryption: encryption.clone(),
             grant: grant.id.clone(),
             snapshot: None,

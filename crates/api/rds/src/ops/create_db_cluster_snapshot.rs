@@ -69,8 +69,9 @@ impl Operation for CreateDbClusterSnapshot {
         let snapshot = NewSnapshot::prepare(rds, call, cluster, &request.identifier, tags).await?;
         let recorded = async {
             let mut edit = rds.records.edit(&call.event_id).await?;
-            expect_state(&target.take(&mut edit).await?, &admitted)?;
-            snapshot.insert(&mut edit).await?;
+            let cluster = target.take(&mut edit).await?;
+            expect_state(&cluster, &admitted)?;
+            snapshot.insert(&mut edit, &cluster).await?;
             edit.tell(&snapshot.record, Event::SnapshotCreating, call.now).await?;
             edit.commit().await?;
             rds.wake(&snapshot.record.cluster);

@@ -15,7 +15,7 @@ use crate::{
     encryption::{self, NewGrant},
     engines, faults,
     names::{Kind, new_identifier},
-    records::{Bytes, Cluster, Instance},
+    records::{Cluster, Instance, WrappedKeys},
     request::{self, ANY, Tag, Unread, ask_tags},
     service::Rds,
     settings::Settings,
@@ -298,7 +298,7 @@ async fn create(
         auto_minor_version_upgrade: template.auto_minor_version_upgrade,
         copy_tags_to_snapshot: template.copy_tags_to_snapshot,
         publicly_accessible: template.publicly_accessible,
-        wrapped_key: Bytes(Vec::new()),
+        keys: WrappedKeys::one(Vec::new()),
         grant: None,
         tags: template.tags,
     };
@@ -309,11 +309,10 @@ async fn create(
     let recorded = async {
         let to = Slot::of_instance(cluster, &instance);
         let keys = rds.volume_keys(&call.region, call.account());
-        let wrapped =
-            keys.rewrap(&Slot::of_cluster(cluster), &cluster.wrapped_key.0, &to).await.map_err(refused)?;
-        instance.wrapped_key = Bytes(wrapped);
+        let wrapped = keys.rewrap(&Slot::of_cluster(cluster), &cluster.keys, &to).await.map_err(refused)?;
+        instance.keys = wrapped;
         instance.grant.clone_from(&grant.id);
-        record(rds, call, named, &instance).await
+        record(rds, call, named, &instance, &cluster.keys).await
     };
     let recorded = recorded.await;
     if recorded.is_err() {
@@ -327,9 +326,14 @@ async fn record(
     call: &Call,
     named: &Named<Cluster>,
     instance: &Instance,
+    wrapped: &WrappedKeys,
 ) -> Result<Cluster, Fault> {
     let mut edit = rds.records.edit(&call.event_id).await?;
     let cluster = named.take(&mut edit).await?;
+    if cluster.keys != *wrapped {
+        let text = "is having its volume key renewed. Try again.";
+        return Err(faults::cluster_state(format!("DbCluster {} {text}", cluster.identifier)));
+    }
     takes_instance(&cluster, &edit.of_cluster(cluster.id.as_str()).await?)?;
     edit.insert(instance)
         .await

@@ -130,7 +130,7 @@ async fn delete(
     may_go(&cluster, &members)?;
     if let Some(snapshot) = final_snapshot {
         admits_snapshot(&cluster)?;
-        snapshot.insert(&mut edit).await?;
+        snapshot.insert(&mut edit, &cluster).await?;
         edit.tell(&snapshot.record, Event::SnapshotCreating, call.now).await?;
     }
     cluster.goal = Goal::Delete;

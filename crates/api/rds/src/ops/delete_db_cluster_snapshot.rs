@@ -44,7 +44,8 @@ impl Operation for DeleteDbClusterSnapshot {
         target.get()?;
         let mut edit = rds.records.edit(&call.event_id).await?;
         let mut snapshot = target.take(&mut edit).await?;
-        if !matches!(snapshot.status, SnapshotStatus::Available | SnapshotStatus::Failed) {
+        let may_go = [SnapshotStatus::Available, SnapshotStatus::Copying, SnapshotStatus::Failed];
+        if !may_go.contains(&snapshot.status) {
             let (name, status) = (&snapshot.identifier, snapshot.status);
             return Err(faults::snapshot_state(format!(
                 "Cannot delete the snapshot {name} because it is in {status} state, not in available or failed."

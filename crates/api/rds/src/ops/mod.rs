@@ -2,6 +2,7 @@
 
 mod add_tags_to_resource;
 mod cluster_options;
+mod copy_db_cluster_snapshot;
 mod create_db_cluster;
 mod create_db_cluster_snapshot;
 mod create_db_instance;
@@ -33,6 +34,7 @@ use crate::service::Rds;
 /// Serves every operation.
 pub fn operations(router: &mut Router, rds: Arc<Rds>) {
     router.add::<add_tags_to_resource::AddTagsToResource>(Arc::clone(&rds));
+    router.add::<copy_db_cluster_snapshot::CopyDbClusterSnapshot>(Arc::clone(&rds));
     router.add::<create_db_cluster::CreateDbCluster>(Arc::clone(&rds));
     router.add::<create_db_cluster_snapshot::CreateDbClusterSnapshot>(Arc::clone(&rds));
     router.add::<create_db_instance::CreateDbInstance>(Arc::clone(&rds));

@@ -63,11 +63,15 @@ impl NewSnapshot {
             status: SnapshotStatus::Creating,
             delete: false,
             remains: true,
+            uploaded: false,
+            percent: 0,
+            copied_from: None,
+            anchor: None,
             engine_version: cluster.engine_version.clone(),
             port: cluster.port,
             volume: cluster.volume.clone(),
             encryption: cluster.encryption.clone(),
-            wrapped_key: cluster.wrapped_key.clone(),
+            keys: cluster.keys.clone(),
             grant: grant.id.clone(),
             master_username: cluster.master_username.clone(),
             database_name: cluster.database_name.clone(),
@@ -78,12 +82,13 @@ impl NewSnapshot {
         Ok(Self { record, grant })
     }
 
-    /// Writes the record.
+    /// Writes the record. `cluster` is as `edit` has taken it.
     ///
     /// # Errors
     /// DBClusterSnapshotAlreadyExistsFault, if the name was taken meanwhile.
-    pub async fn insert(&self, edit: &mut Edit) -> Result<(), Fault> {
-        let inserted = edit.insert(&self.record).await;
+    pub async fn insert(&self, edit: &mut Edit, cluster: &Cluster) -> Result<(), Fault> {
+        // A renewal may have begun since; one that begins later finds the snapshot.
+        let inserted = edit.insert(&Snapshot { keys: cluster.keys.clone(), ..self.record.clone() }).await;
         inserted.map_err(|error| match error.is_taken() {
             true => faults::snapshot_exists(&self.record.identifier),
             false => error.into(),

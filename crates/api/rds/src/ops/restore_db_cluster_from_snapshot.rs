@@ -1,7 +1,8 @@
 //! `rds:RestoreDBClusterFromSnapshot` (spec/rds.md §4, §5). Trail: management event, write.
 //!
-//! The new volume is a clone of the snapshot's: same blocks, same volume key. Under another KMS key the volume key is wrapped
-//! anew (ReEncrypt); the blocks stay as they are.
+//! The new volume is a clone of the snapshot's: same blocks, same volume key. Under another KMS key it is given a volume key
+//! of its own as well: what is written is sealed under that, and the blocks of the snapshot while the cluster runs. Until
+//! that is done it needs the volume key of the snapshot too, which is wrapped anew (ReEncrypt; docs/decisions/0531).
 
 use clusters::{ClusterResourceId, Identifier, SnapshotStatus};
 use front::{Ask, Authorized, Call, Effect, Operation};
@@ -17,7 +18,7 @@ use crate::{
     answers,
     encryption::{self, NewGrant},
     faults,
-    names::new_identifier,
+    names::{Kind, new_identifier},
     records::{Cluster, Encryption, Snapshot},
     service::Rds,
     volume_keys::Slot,
@@ -125,14 +126,20 @@ async fn restore(
     let grant = NewGrant::ask(rds, call, &encryption, &format!("rds-{id}"), context.clone()).await;
     let grant = grant.map_err(|error| faults::key_fault(&error, &key))?;
     let recorded = async {
-        let to = Slot { encryption: &encryption, context };
+        let to = Slot { encryption: &encryption, context, arn: Kind::Cluster.arn(call, identifier.as_str()) };
         let keys = rds.volume_keys(&call.region, call.account());
-        let wrapped = keys.rewrap(&Slot::of_snapshot(snapshot), &snapshot.wrapped_key.0, &to).await;
+        let shared = keys.rewrap(&Slot::of_snapshot(snapshot), &snapshot.keys, &to).await;
         let source = snapshot.encryption.key_arn().unwrap_or(&key);
+        let shared = shared.map_err(|error| faults::source_key_fault(&error, source))?;
+        let wrapped = if encryption == snapshot.encryption {
+            shared
+        } else {
+            shared.renewed(keys.make(&to).await.map_err(|error| faults::key_fault(&error, &key))?)
+        };
         let origin = Origin {
             id,
             identifier,
-            wrapped_key: wrapped.map_err(|error| faults::source_key_fault(&error, source))?,
+            keys: wrapped,
             encryption: encryption.clone(),
             grant: grant.id.clone(),
             snapshot: Some(snapshot.id.clone()),

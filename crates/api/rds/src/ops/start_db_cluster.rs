@@ -114,29 +114,23 @@ async fn regain(
     let mut copies = vec![(
         cluster.id.to_string(),
         Slot::of_cluster(cluster),
-        &cluster.wrapped_key,
+        &cluster.keys,
         cluster.context(),
         &cluster.grant,
     )];
     for member in members.iter().filter(|member| !member.delete) {
         let slot = Slot::of_instance(cluster, member);
-        copies.push((
-            member.id.to_string(),
-            slot,
-            &member.wrapped_key,
-            member.grant_context(),
-            &member.grant,
-        ));
+        copies.push((member.id.to_string(), slot, &member.keys, member.grant_context(), &member.grant));
     }
     let keys = rds.volume_keys(&cluster.region, &cluster.account);
     let mut regained = Vec::new();
     for (holder, slot, wrapped, context, old) in copies {
         let opened = async {
-            match keys.check(&slot, &wrapped.0).await {
+            match keys.check(&slot, wrapped).await {
                 Err(KeyFault::Refused(_)) => {
                     let new = grant_again(rds, call, cluster, &holder, context).await?;
                     regained.push(Regained { holder, new, old: old.clone() });
-                    keys.check(&slot, &wrapped.0).await
+                    keys.check(&slot, wrapped).await
                 }
                 checked => checked,
             }

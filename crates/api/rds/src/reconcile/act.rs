@@ -6,7 +6,7 @@ use clusters::{
     Access, Action, ClusterStatus, Event, Goal, Holder, InstanceResourceId, InstanceStatus,
     SnapshotResourceId,
 };
-use engine::{CloneOrder, Initial, OpenOrder};
+use engine::{CloneOrder, Headway, Initial, OpenOrder, Wrapped};
 use wire::Secret;
 
 use super::{Sight, StepFault};
@@ -15,7 +15,7 @@ use crate::{
     live::Live,
     records::{Bytes, Cluster, Encryption, Instance, Record, Snapshot},
     service::Rds,
-    volume_keys::Slot,
+    volume_keys::{OpenKeys, Slot},
 };
 
 /// How long a cluster may be stopped before it starts by itself.
@@ -49,8 +49,12 @@ impl Rds {
             }
             Action::RemoveVolume => {
                 self.host.remove_volume(&cluster.volume).await?;
-                let change = |cluster: &mut Cluster| std::mem::take(&mut cluster.remains);
-                self.change(cluster.id.as_str(), change, &[]).await
+                let mut edit = self.records.edit_internally().await?;
+                let Some(mut now) = edit.take::<Cluster>(cluster.id.as_str()).await? else { return Ok(()) };
+                now.remains = false;
+                edit.put(&now).await?;
+                edit.forget_anchor(&cluster.volume).await?;
+                Ok(edit.commit().await?)
             }
             Action::RetireGrant(holder) => self.retire_grant(cluster, sight, holder).await,
             Action::ClearReboot(id) => {
@@ -88,7 +92,8 @@ impl Rds {
                 }
                 let from = sight.members.iter().find(|member| member.id == id).map(|member| member.status);
                 let change = |member: &mut Instance| Some(std::mem::replace(&mut member.status, to)) == from;
-                self.change(id.as_str(), change, &events).await
+                let failure = sight.sightings.get(&id).and_then(|sighting| sighting.failure.as_deref());
+                self.change_because(id.as_str(), change, &events, failure).await
             }
             Action::Forget { holder: Holder::Cluster, events } => {
                 self.forget::<Cluster>(cluster.id.as_str(), &events).await?;
@@ -97,6 +102,7 @@ impl Rds {
             }
             Action::Forget { holder: Holder::Member(id), events } => {
                 live.forgive(&id);
+                self.names.forget(&id);
                 self.forget::<Instance>(id.as_str(), &events).await
             }
         }
@@ -124,8 +130,7 @@ impl Rds {
         }
         live.attempted(id, self.now());
         let slot = Slot::of_instance(&cluster, &member);
-        let opened =
-            self.volume_keys(&cluster.region, &cluster.account).open(&slot, &member.wrapped_key.0).await;
+        let opened = self.volume_keys(&cluster.region, &cluster.account).open(&slot, &member.keys).await;
         if let Err(KeyFault::Refused(reason)) = &opened {
             self.lose(&gate, live, &cluster.id, reason).await;
             return Ok(());
@@ -133,14 +138,17 @@ impl Rds {
         let engine = self.engine(&cluster.engine_version).ok_or_else(|| {
             StepFault::Impossible(format!("PostgreSQL {} is not installed any more", cluster.engine_version))
         })?;
+        let OpenKeys { newest, older } = opened?;
         let order = OpenOrder {
             volume: cluster.volume.clone(),
             volume_may_be_new: cluster.origin.is_none() && !cluster.initialised,
-            key: opened?,
-            wrapped_key: member.wrapped_key.0.clone(),
+            key: newest,
+            wrapped_key: member.keys.newest.0.clone(),
+            older_keys: older,
             postgres_bin_dir: engine.bin_dir.clone(),
             initial: self.initial(&cluster)?,
             host_names: cluster.host_names(&self.writer_host(&cluster)),
+            anchor: self.records.anchor(&cluster.volume).await?,
         };
         Ok(self.host.open(id, order).await?)
     }
@@ -164,22 +172,36 @@ impl Rds {
         let origin = cluster.origin.as_ref().map(SnapshotResourceId::as_str).unwrap_or_default();
         let snapshot = self.records.get::<Snapshot>(origin).await?;
         let snapshot = snapshot.ok_or_else(|| StepFault::Impossible(format!("snapshot {origin} is gone")))?;
+        if !self.host.has_snapshot(&snapshot.id).await? {
+            if !snapshot.uploaded {
+                return Err(StepFault::Impossible(format!("the files of snapshot {origin} are gone")));
+            }
+            if let Headway::Running { .. } = self.fetch_snapshot(&snapshot).await? {
+                // The next step asks again.
+                return Ok(());
+            }
+        }
         let keys = self.volume_keys(&cluster.region, &cluster.account);
         let opened = {
             let gate = live.gate.lock().await;
-            let opened = keys.open(&Slot::of_cluster(cluster), &cluster.wrapped_key.0).await;
+            let opened = keys.open(&Slot::of_cluster(cluster), &cluster.keys).await;
             if let Err(KeyFault::Refused(reason)) = &opened {
                 self.lose(&gate, live, &cluster.id, reason).await;
                 return Ok(());
             }
             opened?
         };
+        let wrapped = cluster.keys.all().map(<[u8]>::to_vec);
+        let keys = opened.all().into_iter().zip(wrapped).map(|(key, wrapped)| Wrapped { key, wrapped });
+        let mut keys: Vec<_> = keys.collect();
+        // As the restore has made it.
+        let own = if cluster.encryption == snapshot.encryption { None } else { keys.pop() };
         let order = CloneOrder {
             snapshot: snapshot.id.clone(),
             source: snapshot.volume.clone(),
             volume: cluster.volume.clone(),
-            key: opened,
-            wrapped_key: cluster.wrapped_key.0.clone(),
+            keys,
+            own,
         };
         Ok(self.host.clone_volume(order).await?)
     }
@@ -222,6 +244,17 @@ impl Rds {
         change: impl FnOnce(&mut T) -> bool + Send,
         events: &[Event],
     ) -> Result<(), StepFault> {
+        self.change_because(id, change, events, None).await
+    }
+
+    /// The same; `reason` follows the sentences of events that leave it open.
+    async fn change_because<T: Record>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut T) -> bool + Send,
+        events: &[Event],
+        reason: Option<&str>,
+    ) -> Result<(), StepFault> {
         let mut edit = self.records.edit_internally().await?;
         let Some(mut record) = edit.take::<T>(id).await? else { return Ok(()) };
         if !change(&mut record) {
@@ -229,7 +262,12 @@ impl Rds {
         }
         edit.put(&record).await?;
         for event in events {
-            edit.tell(&record, *event, self.now()).await?;
+            match (event, reason) {
+                (Event::VolumeRefused, Some(reason)) => {
+                    edit.tell_once(&record, *event, reason, self.now()).await?;
+                }
+                _ => edit.tell(&record, *event, self.now()).await?,
+            }
         }
         Ok(edit.commit().await?)
     }

@@ -20,6 +20,8 @@ pub struct Sight {
     pub cluster: Option<Cluster>,
     pub members: Vec<Instance>,
     pub snapshots: Vec<Snapshot>,
+    /// A snapshot still waits for the volume's blocks.
+    pub snapshots_pending: bool,
     pub sightings: Arc<Sightings>,
     /// The volume's files are there.
     pub volume: bool,
@@ -31,8 +33,8 @@ impl Sight {
     }
 
     /// Does any snapshot of the cluster wait for something?
-    pub fn snapshots_wait(&self) -> bool {
-        self.snapshots.iter().any(|snapshot| snapshot.delete || snapshot.status == SnapshotStatus::Creating)
+    pub fn snapshots_wait(&self, has_store: bool) -> bool {
+        self.snapshots.iter().any(|snapshot| snapshot.waits(has_store))
     }
 
     /// Where a snapshot's blocks would come from now.
@@ -68,12 +70,16 @@ impl Rds {
         let sightings = self.observer.look().await?;
         let cluster = self.records.get::<Cluster>(id.as_str()).await?;
         let members = self.records.of_cluster(id.as_str()).await?;
-        let snapshots = self.records.of_cluster(id.as_str()).await?;
+        let snapshots: Vec<Snapshot> = self.records.of_cluster(id.as_str()).await?;
+        let mut snapshots_pending = false;
+        for snapshot in snapshots.iter().filter(|s| s.status == SnapshotStatus::Creating && !s.delete) {
+            snapshots_pending |= !self.host.has_snapshot(&snapshot.id).await?;
+        }
         let volume = match &cluster {
             Some(cluster) => self.host.has_volume(&cluster.volume).await?,
             None => false,
         };
-        Ok(Sight { cluster, members, snapshots, sightings, volume })
+        Ok(Sight { cluster, members, snapshots, snapshots_pending, sightings, volume })
     }
 
     /// The sight as the plan wants it. Instances that serve are forgiven their failed starts.
@@ -81,8 +87,15 @@ impl Rds {
         let live = self.lives.of(&cluster.id);
         let mut members = BTreeMap::new();
         for member in &sight.members {
+            self.names.note(
+                &member.id,
+                &cluster.volume,
+                cluster.identifier.as_str(),
+                member.identifier.as_str(),
+            );
             let process = sight.process(&member.id);
-            if process == Process::Serving && member.status == InstanceStatus::Available {
+            let settled = matches!(member.status, InstanceStatus::Available | InstanceStatus::StorageFull);
+            if process == Process::Serving && settled {
                 live.forgive(&member.id);
             }
             let attempts = live.attempts_of(&member.id);
@@ -92,6 +105,8 @@ impl Rds {
                 process,
                 failures: attempts.count,
                 retry_at: attempts.retry_at,
+                full: sight.sightings.get(&member.id).is_some_and(|sighting| sighting.open.full),
+                refused: sight.sightings.get(&member.id).is_some_and(|sighting| sighting.refused),
             };
             members.insert(member.id.clone(), seen);
         }
@@ -101,10 +116,7 @@ impl Rds {
             volume: sight.volume,
             remains: cluster.remains,
             grant: cluster.grant.is_some(),
-            snapshots_pending: sight
-                .snapshots
-                .iter()
-                .any(|s| s.status == SnapshotStatus::Creating && !s.delete),
+            snapshots_pending: sight.snapshots_pending,
             members,
         }
     }

@@ -5,14 +5,18 @@
 
 mod act;
 mod look;
+mod renewal;
 mod run;
 mod snapshots;
+mod volumes;
 
 use clusters::{Action, ClusterResourceId, plan};
 use engine::HostFault;
 
 use crate::{keys::KeyFault, records, service::Rds};
 use look::Sight;
+pub use renewal::{RenewalFault, RenewalWish};
+use snapshots::SnapshotStep;
 
 /// What came of one look at a cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +25,8 @@ pub enum Step {
     Taken,
     /// Nothing to do until something changes.
     Waits,
+    /// Long work is under way, which is to be looked at again soon.
+    Watches,
     /// The cluster is gone, and no snapshot of it waits for anything.
     Gone,
 }
@@ -54,24 +60,38 @@ impl Rds {
             self.point_endpoint(cluster, &sight).await?;
         }
         let urgent = matches!(action, Some(Action::Lock(_) | Action::Kill(_)));
-        let mut snapshot_fault = None;
+        let (mut late_fault, mut idle) = (None, Step::Waits);
         if !urgent {
-            // A snapshot that cannot be taken must not keep the cluster from anything else: its fault counts last.
+            // A snapshot that cannot be taken, or a key that cannot be renewed, must not keep the cluster from anything else:
+            // such faults count last.
+            if let Some(cluster) = &sight.cluster
+                && self.step_volume(cluster, &sight).await?
+            {
+                return Ok(Step::Taken);
+            }
             match self.step_snapshots(&sight).await {
-                Ok(true) => return Ok(Step::Taken),
-                Ok(false) => {}
-                Err(fault) => snapshot_fault = Some(fault),
+                Ok(SnapshotStep::Taken) => return Ok(Step::Taken),
+                Ok(SnapshotStep::Watched) => idle = Step::Watches,
+                Ok(SnapshotStep::None) => {}
+                Err(fault) => late_fault = Some(fault),
+            }
+            if let Some(cluster) = &sight.cluster {
+                match self.step_renewal(cluster, &sight).await {
+                    Ok(true) => return Ok(Step::Taken),
+                    Ok(false) => {}
+                    Err(fault) => late_fault = Some(fault),
+                }
             }
         }
-        match (action, &sight.cluster, snapshot_fault) {
+        match (action, &sight.cluster, late_fault) {
             (Some(action), Some(cluster), _) => {
                 tracing::debug!(cluster = %id, ?action, "a step");
                 self.act(cluster, &sight, action).await?;
                 Ok(Step::Taken)
             }
             (_, _, Some(fault)) => Err(fault),
-            (_, None, None) if !sight.snapshots_wait() => Ok(Step::Gone),
-            (_, _, None) => Ok(Step::Waits),
+            (_, None, None) if !sight.snapshots_wait(self.transfers.has_store()) => Ok(Step::Gone),
+            (_, _, None) => Ok(idle),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clusters::{ClusterResourceId, SnapshotStatus, strays};
+use clusters::{ClusterResourceId, strays};
 use tokio::{
     sync::watch,
     task::{Id, JoinSet},
@@ -24,6 +24,10 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a cluster waits for something to change before it plans again all the same: things fall due.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often long work is looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// How often what no snapshot needs is given back by the object store, whatever left it there.
+const COLLECT_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// The longest wait after a step that failed.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -42,6 +46,7 @@ impl Rds {
         let mut chores = JoinSet::new();
         chores.spawn(Arc::clone(&self).look_again_and_again());
         chores.spawn(Arc::clone(&self).check_from_time_to_time());
+        chores.spawn(Arc::clone(&self).collect_from_time_to_time());
         self.adopt().await;
         loop {
             tokio::select! {
@@ -82,7 +87,7 @@ impl Rds {
                 self.wake(&cluster.id);
             }
             for snapshot in self.records.all::<Snapshot>().await? {
-                if snapshot.delete || snapshot.status == SnapshotStatus::Creating {
+                if snapshot.waits(self.transfers.has_store()) {
                     self.wake(&snapshot.cluster);
                 }
             }
@@ -122,13 +127,19 @@ impl Rds {
         }
     }
 
+    async fn collect_from_time_to_time(self: Arc<Self>) {
+        loop {
+            self.transfers.collect();
+            sleep(COLLECT_EVERY).await;
+        }
+    }
+
     async fn has_work(&self, id: &ClusterResourceId) -> bool {
         let cluster = self.records.get::<Cluster>(id.as_str()).await;
         let snapshots = self.records.of_cluster::<Snapshot>(id.as_str()).await;
         // When in doubt the task looks for itself.
         !matches!(cluster, Ok(None))
-            || snapshots
-                .map_or(true, |all| all.iter().any(|s| s.delete || s.status == SnapshotStatus::Creating))
+            || snapshots.map_or(true, |all| all.iter().any(|s| s.waits(self.transfers.has_store())))
     }
 
     /// Reconciles one cluster and forwards its endpoint.
@@ -167,6 +178,10 @@ impl Rds {
                 Ok(Step::Waits) => {
                     failures = 0;
                     self.until_due(id)
+                }
+                Ok(Step::Watches) => {
+                    failures = 0;
+                    WATCH_EVERY
                 }
                 Err(error) => {
                     tracing::warn!(cluster = %id, %error, "a step failed and will be tried again");

@@ -9,7 +9,7 @@ use clusters::{
 use ids::{AccountId, Arn, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Instance, Record};
+use super::{Bytes, Instance, Record, WrappedKeys};
 use crate::keys::EncryptionContext;
 
 /// What wraps the volume key.
@@ -55,8 +55,9 @@ pub struct Cluster {
     pub port: u16,
     pub volume: VolumeId,
     pub encryption: Encryption,
-    /// The volume key under [`Encryption`], bound to [`Cluster::context`].
-    pub wrapped_key: Bytes,
+    /// The volume's keys under [`Encryption`], bound to [`Cluster::context`].
+    #[serde(flatten)]
+    pub keys: WrappedKeys,
     /// Id of the grant on the KMS key.
     pub grant: Option<String>,
     /// The snapshot that the volume begins with.

@@ -6,7 +6,7 @@ use clusters::{ClusterResourceId, Identifier, InstanceResourceId, InstanceStatus
 use ids::{AccountId, Arn, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Record};
+use super::{Record, WrappedKeys};
 use crate::keys::EncryptionContext;
 
 /// An instance of a cluster.
@@ -30,8 +30,9 @@ pub struct Instance {
     pub auto_minor_version_upgrade: bool,
     pub copy_tags_to_snapshot: bool,
     pub publicly_accessible: bool,
-    /// Its copy of the volume key, bound to [`Instance::context`].
-    pub wrapped_key: Bytes,
+    /// Its copies of the volume's keys, bound to [`Instance::context`].
+    #[serde(flatten)]
+    pub keys: WrappedKeys,
     /// Id of the grant on the KMS key.
     pub grant: Option<String>,
     pub tags: BTreeMap<String, String>,

@@ -1,9 +1,11 @@
 //! Desired state in SQL: clusters, instances, snapshots, events. Whoever changes a record first takes hold of its row
 //! ([`Edit::take`]), so that two changes never cross.
 
+mod anchors;
 mod cluster;
 mod instance;
 mod snapshot;
+mod wrapped;
 
 use std::fmt;
 
@@ -13,9 +15,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::Row;
 use store::{Change, Store};
 
+pub use anchors::Acceptance;
 pub use cluster::{Cluster, Encryption};
 pub use instance::Instance;
-pub use snapshot::Snapshot;
+pub use snapshot::{CopiedFrom, Snapshot};
+pub use wrapped::WrappedKeys;
 
 /// How long events are kept: 14 days.
 const EVENTS_KEPT: std::time::Duration = std::time::Duration::from_secs(14 * 24 * 3600);
@@ -349,6 +353,39 @@ impl Edit {
     /// # Errors
     /// [`Error`].
     pub async fn tell<T: Record>(&mut self, about: &T, event: Event, now: Timestamp) -> Result<(), Error> {
+        self.tell_message(about, event, &event.message(about.identifier()), now).await
+    }
+
+    /// The same, with what exactly happened, unless that is told already.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn tell_once<T: Record>(
+        &mut self,
+        about: &T,
+        event: Event,
+        what: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let message = event.message_with(about.identifier(), what);
+        let told = sqlx::query("SELECT 1 FROM rds_events WHERE source_arn = $1 AND message = $2 LIMIT 1")
+            .bind(about.arn())
+            .bind(&message)
+            .fetch_optional(self.0.tx())
+            .await?;
+        match told {
+            Some(_) => Ok(()),
+            None => self.tell_message(about, event, &message, now).await,
+        }
+    }
+
+    async fn tell_message<T: Record>(
+        &mut self,
+        about: &T,
+        event: Event,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO rds_events (id, account, region, at, source_type, source_id, source_arn, category, message) \
              SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8 FROM rds_events",
@@ -360,7 +397,7 @@ impl Edit {
         .bind(about.identifier())
         .bind(about.arn())
         .bind(event.category())
-        .bind(event.message(about.identifier()))
+        .bind(message)
         .execute(self.0.tx())
         .await?;
         sqlx::query("DELETE FROM rds_events WHERE account = $1 AND region = $2 AND at < $3")

@@ -9,8 +9,15 @@ use clusters::{
 use ids::{AccountId, Arn, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Encryption, Record};
+use super::{Bytes, Encryption, Record, WrappedKeys};
 use crate::keys::EncryptionContext;
+
+/// The snapshot that another is a copy of, which may be gone once that is made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CopiedFrom {
+    pub id: SnapshotResourceId,
+    pub arn: String,
+}
 
 /// A snapshot of a cluster's volume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,15 +34,27 @@ pub struct Snapshot {
     pub status: SnapshotStatus,
     /// It is to go.
     pub delete: bool,
-    /// Files of it may be there: until they have been removed.
+    /// Files of it may be here or in the object store: until they have been removed.
     pub remains: bool,
+    /// The object store has it, all of it.
+    #[serde(default)]
+    pub uploaded: bool,
+    /// How far its making is: 0 to 100, never less than before.
+    #[serde(default)]
+    pub percent: u8,
+    #[serde(default)]
+    pub copied_from: Option<CopiedFrom>,
     pub engine_version: String,
     pub port: u16,
     /// The volume that it shows.
     pub volume: VolumeId,
     pub encryption: Encryption,
-    /// The volume key, bound to [`Snapshot::context`].
-    pub wrapped_key: Bytes,
+    /// The volume's keys, bound to [`Snapshot::context`].
+    #[serde(flatten)]
+    pub keys: WrappedKeys,
+    /// What the log of the volume held before the snapshot was taken; a copy that is sealed anew has a log of its own.
+    #[serde(default)]
+    pub anchor: Option<Bytes>,
     /// Id of its own grant on the KMS key.
     pub grant: Option<String>,
     pub master_username: MasterUsername,
@@ -46,6 +65,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Does it wait for something to be done? It is to go, or is being made, or `has_store` and it is only here: it was
+    /// taken before there was a store.
+    pub fn waits(&self, has_store: bool) -> bool {
+        let only_here = self.status == SnapshotStatus::Available && !self.uploaded;
+        self.delete || self.status.is_unfinished() || (has_store && only_here)
+    }
+
     /// What its wrapped key is bound to: the cluster that it was taken of.
     pub fn context(&self) -> EncryptionContext {
         super::Cluster::context_of(&self.cluster)

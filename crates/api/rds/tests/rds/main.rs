@@ -6,6 +6,8 @@ mod life;
 mod locking;
 mod operations;
 mod random;
+mod renewal;
 mod restarts;
 mod snapshots;
+mod volumes;
 mod world;

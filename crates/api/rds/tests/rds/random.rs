@@ -6,7 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, cluster, instance};
+use crate::{
+    renewal::wish,
+    world::{World, cluster, instance},
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Move {
@@ -20,6 +23,9 @@ enum Move {
     Snapshot(u8),
     Restore(u8),
     DeleteSnapshot(u8),
+    Copy(u8),
+    RenewKey(u8),
+    FinishRenewals,
     Enable(bool),
     /// A change that is told of, or not.
     Tell,
@@ -28,12 +34,16 @@ enum Move {
     Advance,
     Accident,
     Fail(u8, bool),
+    FailTransfer(u8, bool),
+    LoseSnapshots,
     Broken(bool),
     Pass(u8),
     Restart,
 }
 
-const ORDERS: [&str; 7] = ["spawn", "open", "stop", "lock", "kill", "take_snapshot", "clone_volume"];
+const ORDERS: [&str; 8] =
+    ["spawn", "open", "stop", "lock", "kill", "take_snapshot", "clone_volume", "renew_key"];
+const TRANSFERS: [&str; 4] = ["upload", "fetch", "remove", "copy"];
 
 fn moves() -> impl Strategy<Value = Move> {
     let which = 0..2_u8;
@@ -47,7 +57,10 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => which.clone().prop_map(Move::Reboot),
         2 => which.clone().prop_map(Move::Snapshot),
         2 => which.clone().prop_map(Move::Restore),
-        1 => which.prop_map(Move::DeleteSnapshot),
+        1 => which.clone().prop_map(Move::DeleteSnapshot),
+        2 => which.clone().prop_map(Move::Copy),
+        2 => which.prop_map(Move::RenewKey),
+        2 => Just(Move::FinishRenewals),
         3 => any::<bool>().prop_map(Move::Enable),
         2 => Just(Move::Tell),
         1 => (0..6_u8).prop_map(Move::Revoke),
@@ -55,6 +68,8 @@ fn moves() -> impl Strategy<Value = Move> {
         8 => Just(Move::Advance),
         1 => Just(Move::Accident),
         3 => (0..ORDERS.len() as u8, any::<bool>()).prop_map(|(order, fails)| Move::Fail(order, fails)),
+        2 => (0..TRANSFERS.len() as u8, any::<bool>()).prop_map(|(order, fails)| Move::FailTransfer(order, fails)),
+        1 => Just(Move::LoseSnapshots),
         1 => any::<bool>().prop_map(Move::Broken),
         1 => (0..100_u8).prop_map(Move::Pass),
         1 => Just(Move::Restart),
@@ -90,6 +105,21 @@ async fn play(world: &mut World, key: &str, made: Move) {
         Move::DeleteSnapshot(n) => {
             ("DeleteDBClusterSnapshot", json!({"DBClusterSnapshotIdentifier": format!("s{n}")}))
         }
+        // Under another key, where there is one at all.
+        Move::Copy(n) => (
+            "CopyDBClusterSnapshot",
+            json!({
+                "SourceDBClusterSnapshotIdentifier": format!("s{n}"), "KmsKeyId": "alias/other",
+                "TargetDBClusterSnapshotIdentifier": format!("s{}", 1 - n),
+            }),
+        ),
+        Move::RenewKey(n) => {
+            let arn = format!("arn:aws:rds:us-west-2:111122223333:cluster:{}", name(n));
+            // It may be refused, as anything else.
+            let _ = world.rds.renew_volume_key(&arn, &wish()).await;
+            return;
+        }
+        Move::FinishRenewals => return world.host.finish_renewals(),
         Move::Enable(enabled) => return world.keys.enable(key, enabled),
         Move::Tell => return world.rds.key_changed(key).await,
         Move::Revoke(n) => {
@@ -106,6 +136,10 @@ async fn play(world: &mut World, key: &str, made: Move) {
         Move::Advance => return world.host.advance(),
         Move::Accident => return world.host.accident(),
         Move::Fail(order, fails) => return world.host.fail(ORDERS[usize::from(order)], fails),
+        Move::FailTransfer(order, fails) => {
+            return world.transfers.fail(TRANSFERS[usize::from(order)], fails);
+        }
+        Move::LoseSnapshots => return world.host.lose_snapshots(),
         Move::Broken(broken) => return world.host.broken(broken),
         Move::Pass(hours) => return world.pass(Duration::from_secs(3600 * u64::from(hours))),
         Move::Restart => return world.restart().await,
@@ -115,15 +149,20 @@ async fn play(world: &mut World, key: &str, made: Move) {
     }
 }
 
-async fn holds(played: Vec<Move>) {
+async fn holds(store: bool, played: Vec<Move>) {
     let mut world = World::new().await;
+    world.transfers.configure(store);
     let key = world.keys.make("alias/orders");
+    world.keys.make("alias/other");
     for made in played {
         play(&mut world, &key, made).await;
     }
     // Quiet times.
     for order in ORDERS {
         world.host.fail(order, false);
+    }
+    for order in TRANSFERS {
+        world.transfers.fail(order, false);
     }
     world.host.broken(false);
     world.rds.check_all_keys().await;
@@ -163,8 +202,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_comes_to_rest_at_what_was_asked_for(played in prop::collection::vec(moves(), 10..80)) {
+    fn it_comes_to_rest_at_what_was_asked_for(store: bool, played in prop::collection::vec(moves(), 10..80)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(holds(played));
+        runtime.block_on(holds(store, played));
     }
 }

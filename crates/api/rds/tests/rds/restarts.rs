@@ -68,8 +68,9 @@ async fn live(moment: u32) -> bool {
     let death = world.death.clone();
     if death.or(world.rds.key_changed(&key)).await.is_none() {
         world.restart().await;
-        // What a new server does as soon as it runs.
+        // What a new server does as soon as it runs: a loss may be recorded already, and not acted on.
         world.rds.check_all_keys().await;
+        world.step().await;
     }
     assert_eq!(world.host.open(), 0, "moment {moment}");
     settle(&mut world).await;

@@ -7,15 +7,40 @@ use std::{
 };
 
 use clusters::{InstanceResourceId, Process, SnapshotResourceId, VolumeId};
-use engine::{Address, CloneOrder, Host, HostFault, OpenOrder, Sighting, Work};
+use engine::{Address, CloneOrder, Host, HostFault, OpenOrder, Sighting, VolumeState, Work, Wrapped};
+use volume::Anchor;
 
 use super::{death::Death, keys::ScriptedKeys};
 
-/// The key and what has been written.
+/// The keys that the header names, what has been written, and how often it was opened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Volume {
-    pub key: [u8; 32],
+    /// Each with its wrapped copy; the newest last.
+    pub keys: Vec<([u8; 32], Vec<u8>)>,
     pub rows: Vec<String>,
+    epoch: u32,
+}
+
+impl Volume {
+    /// The newest key.
+    pub fn key(&self) -> [u8; 32] {
+        self.keys.last().expect("a volume has a key").0
+    }
+
+    fn wrapped_keys(&self) -> Vec<Vec<u8>> {
+        self.keys.iter().map(|(_, wrapped)| wrapped.clone()).collect()
+    }
+
+    fn anchor(&self) -> Vec<u8> {
+        let sequence = self.rows.len() as u64;
+        Anchor { epoch: self.epoch, salt: [1; 32], sequence, chain: [2; 16] }.to_bytes().to_vec()
+    }
+
+    /// Whether its log has been where the anchor says.
+    fn contains(&self, anchor: &[u8]) -> bool {
+        let anchor = Anchor::from_bytes(anchor).expect("an anchor that was kept");
+        anchor.epoch <= self.epoch && anchor.sequence <= self.rows.len() as u64
+    }
 }
 
 /// A process of an instance.
@@ -25,6 +50,10 @@ struct Running {
     volume: Option<VolumeId>,
     /// It came up on a wrong or missing volume.
     failure: Option<String>,
+    refused: bool,
+    open: VolumeState,
+    /// The anchor that it was told is kept.
+    kept: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -67,7 +96,9 @@ impl ScriptedHost {
                         running.process = Process::Broken;
                         running.failure = Some("it does not come up".into());
                     }
-                    Process::Opening => running.process = Process::Serving,
+                    Process::Opening if running.kept == running.open.anchor => {
+                        running.process = Process::Serving;
+                    }
                     _ => {}
                 }
             }
@@ -110,9 +141,55 @@ impl ScriptedHost {
         self.with(|s| s.snapshots.len())
     }
 
+    /// What a snapshot holds, if its files are here.
+    pub fn snapshot(&self, id: &SnapshotResourceId) -> Option<Volume> {
+        self.with(|s| s.snapshots.get(id).cloned())
+    }
+
+    /// The files of a snapshot come from elsewhere.
+    pub fn put_snapshot(&self, id: &SnapshotResourceId, content: Volume) {
+        self.with(|s| s.snapshots.insert(id.clone(), content));
+    }
+
+    pub fn lose_snapshots(&self) {
+        self.with(|s| s.snapshots.clear());
+    }
+
     /// Volumes and snapshots of which some files are left.
     pub fn ruins(&self) -> usize {
         self.with(|s| s.ruins.len())
+    }
+
+    /// Every volume as it is now.
+    pub fn copy_volumes(&self) -> BTreeMap<VolumeId, Volume> {
+        self.with(|s| s.volumes.clone())
+    }
+
+    /// Puts volumes back as they were.
+    pub fn put_back(&self, volumes: BTreeMap<VolumeId, Volume>) {
+        self.with(|s| s.volumes = volumes);
+    }
+
+    /// Renewals of open volumes come to their end.
+    pub fn finish_renewals(&self) {
+        self.with(|s| {
+            for running in s.processes.values_mut() {
+                if let Some(volume) = running.volume.as_ref().and_then(|volume| s.volumes.get_mut(volume)) {
+                    volume.keys.drain(..volume.keys.len() - 1);
+                    running.open.wrapped_keys = volume.wrapped_keys();
+                }
+            }
+        });
+    }
+
+    /// Databases find no room for more, or do again.
+    pub fn fill(&self, full: bool) {
+        self.with(|s| s.processes.values_mut().for_each(|running| running.open.full = full));
+    }
+
+    /// Something in the volumes of running databases is found damaged.
+    pub fn damage(&self, what: &str) {
+        self.with(|s| s.processes.values_mut().for_each(|running| running.open.damage.push(what.into())));
     }
 
     pub fn lose_volumes(&self) {
@@ -130,6 +207,11 @@ impl ScriptedHost {
             let serving = s.processes.values().filter(|running| running.process == Process::Serving);
             for volume in serving.filter_map(|running| running.volume.clone()).collect::<Vec<_>>() {
                 s.volumes.get_mut(&volume).expect("an open volume").rows.push(row.into());
+            }
+            for running in s.processes.values_mut() {
+                if let Some(volume) = running.volume.as_ref().and_then(|volume| s.volumes.get(volume)) {
+                    running.open.anchor = Some(volume.anchor());
+                }
             }
         });
     }
@@ -173,6 +255,7 @@ impl State {
         let twice = others.map(|(_, running)| running).any(|r| r.volume.as_ref() == Some(&order.volume));
         assert!(!twice, "two processes on one volume");
         let key = *order.key.expose();
+        let known: Vec<_> = order.older_keys.iter().chain([&order.key]).map(|key| *key.expose()).collect();
         let running = self.processes.get_mut(id).ok_or("it has no process")?;
         if running.process != Process::Idle {
             return Ok(());
@@ -181,12 +264,25 @@ impl State {
             self.passwords.push(password.expose().to_owned());
         }
         if order.volume_may_be_new {
-            self.volumes.entry(order.volume.clone()).or_insert(Volume { key, rows: Vec::new() });
+            self.volumes.entry(order.volume.clone()).or_insert_with(|| Volume {
+                keys: vec![(key, order.wrapped_key.clone())],
+                rows: Vec::new(),
+                epoch: 0,
+            });
         }
-        running.process = match self.volumes.get(&order.volume) {
+        running.process = match self.volumes.get_mut(&order.volume) {
+            Some(volume) if order.anchor.as_ref().is_some_and(|anchor| !volume.contains(anchor)) => {
+                running.failure = Some("the volume is an older copy".into());
+                running.refused = true;
+                Process::Broken
+            }
             Some(volume) => {
-                assert_eq!(volume.key, key, "a volume is opened with its key");
+                let opens = volume.keys.iter().all(|(key, _)| known.contains(key));
+                assert!(opens, "a volume is opened with all keys that its header names");
+                running.open.wrapped_keys = volume.wrapped_keys();
                 running.volume = Some(order.volume.clone());
+                volume.epoch += 1;
+                running.open.anchor = Some(volume.anchor());
                 Process::Opening
             }
             None => {
@@ -205,8 +301,9 @@ impl Host for ScriptedHost {
                 let serves = running.process == Process::Serving;
                 let nowhere = || Address::Unix(format!("/run/{id}").into());
                 let address = serves.then(|| s.answers.map_or_else(nowhere, Address::Tcp));
-                let failure = running.failure.clone();
-                (id.clone(), Sighting { process: running.process, address, failure })
+                let Running { process, failure, refused, open, .. } = running;
+                let (failure, open) = (failure.clone(), open.clone());
+                (id.clone(), Sighting { process: *process, address, failure, refused: *refused, open })
             };
             Ok(s.processes.iter().map(see).collect())
         }))
@@ -224,6 +321,32 @@ impl Host for ScriptedHost {
         Box::pin(async move {
             assert!(self.keys.would_open(&order.wrapped_key), "a key is handed over that may not be used");
             self.order("open", |s| s.open(id, &order)).await
+        })
+    }
+
+    fn anchored<'a>(&'a self, id: &'a InstanceResourceId, anchor: Vec<u8>) -> Work<'a, ()> {
+        Box::pin(self.order("anchored", move |s| {
+            if let Some(running) = s.processes.get_mut(id) {
+                running.kept = Some(anchor);
+            }
+            Ok(())
+        }))
+    }
+
+    fn renew_key<'a>(&'a self, id: &'a InstanceResourceId, new: Wrapped) -> Work<'a, ()> {
+        Box::pin(async move {
+            assert!(self.keys.would_open(&new.wrapped), "a key is handed over that may not be used");
+            self.order("renew_key", move |s| {
+                let running = s.processes.get_mut(id).ok_or("it has no process")?;
+                let volume = running.volume.as_ref().ok_or("it has no volume")?;
+                let volume = s.volumes.get_mut(volume).ok_or("the volume is missing")?;
+                if volume.keys.last().is_none_or(|(_, wrapped)| *wrapped != new.wrapped) {
+                    volume.keys.push((*new.key.expose(), new.wrapped));
+                }
+                running.open.wrapped_keys = volume.wrapped_keys();
+                Ok(())
+            })
+            .await
         })
     }
 
@@ -257,8 +380,14 @@ impl Host for ScriptedHost {
     fn clone_volume(&self, order: CloneOrder) -> Work<'_, ()> {
         Box::pin(self.order("clone_volume", move |s| {
             let snapshot = s.snapshots.get(&order.snapshot).cloned().ok_or("the snapshot is missing")?;
-            assert_eq!(snapshot.key, *order.key.expose(), "a clone keeps the key of its source");
-            s.volumes.insert(order.volume, snapshot);
+            let wrap = |(key, _): &([u8; 32], Vec<u8>)| {
+                let known = order.keys.iter().find(|known| known.key.expose() == key);
+                (*key, known.expect("a clone keeps the keys of its source").wrapped.clone())
+            };
+            let mut keys: Vec<_> = snapshot.keys.iter().map(wrap).collect();
+            keys.extend(order.own.map(|own| (*own.key.expose(), own.wrapped)));
+            // A clone goes on with the log of its source.
+            s.volumes.insert(order.volume, Volume { keys, ..snapshot });
             Ok(())
         }))
     }

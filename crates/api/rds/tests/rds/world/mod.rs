@@ -4,6 +4,7 @@ mod answer;
 mod death;
 mod host;
 mod keys;
+mod transfers;
 
 use std::{
     path::PathBuf,
@@ -26,8 +27,9 @@ use wire::{Fault, ServiceId};
 use zeroize::Zeroizing;
 
 pub use death::Death;
-pub use host::ScriptedHost;
+pub use host::{ScriptedHost, Volume};
 pub use keys::{ScriptedKeys, Use};
+pub use transfers::ScriptedTransfers;
 
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-west-2";
@@ -106,6 +108,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub keys: Arc<ScriptedKeys>,
     pub host: Arc<ScriptedHost>,
+    pub transfers: Arc<ScriptedTransfers>,
     pub death: Arc<Death>,
     entropy: Arc<Counter>,
     pub store: Store,
@@ -128,22 +131,40 @@ impl World {
         let death = Arc::new(Death::default());
         let keys = Arc::new(ScriptedKeys::new(Arc::clone(&death)));
         let host = Arc::new(ScriptedHost::new(Arc::clone(&death), Arc::clone(&keys)));
+        let transfers = Arc::new(ScriptedTransfers::new(Arc::clone(&host), Arc::clone(&death)));
         let clock = Arc::new(ManualClock(AtomicI64::new(START)));
         let store = Store::open(&dir.path().join("state.db")).await.unwrap();
         let trail = Arc::new(Trail::open(&dir.path().join("trail")).await.unwrap());
         let pipeline = Pipeline::new(Arc::new(Policies), Arc::clone(&trail), clock.clone());
         let entropy = Arc::new(Counter(AtomicU64::new(1)));
-        let rds = Self::service(&settings, &store, &keys, &host, &entropy, &clock);
+        let rds = Self::service(&settings, &store, &trail, &keys, &host, &transfers, &entropy, &clock);
         let mut router = Router::default();
         api_rds::operations(&mut router, Arc::clone(&rds));
-        Self { dir, settings, clock, keys, host, death, entropy, store, trail, pipeline, router, rds }
+        Self {
+            dir,
+            settings,
+            clock,
+            keys,
+            host,
+            transfers,
+            death,
+            entropy,
+            store,
+            trail,
+            pipeline,
+            router,
+            rds,
+        }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "all that a service reaches the world through")]
     fn service(
         settings: &Settings,
         store: &Store,
+        trail: &Arc<Trail>,
         keys: &Arc<ScriptedKeys>,
         host: &Arc<ScriptedHost>,
+        transfers: &Arc<ScriptedTransfers>,
         entropy: &Arc<Counter>,
         clock: &Arc<ManualClock>,
     ) -> Arc<Rds> {
@@ -151,8 +172,10 @@ impl World {
             |version: &str| Engine { version: version.into(), bin_dir: PathBuf::from("/opt").join(version) };
         let doors = Doors {
             store: store.clone(),
+            trail: Arc::clone(trail),
             keys: Arc::clone(keys) as _,
             host: Arc::clone(host) as _,
+            transfers: Arc::clone(transfers) as _,
             sealer: Arc::new(PlainSealer),
             entropy: Arc::clone(entropy) as _,
             clock: Arc::clone(clock) as _,
@@ -163,8 +186,9 @@ impl World {
     /// The server dies and begins again: all that it knew is what is in the state database and on the host.
     pub async fn restart(&mut self) {
         self.store = Store::open(&self.dir.path().join("state.db")).await.unwrap();
-        self.rds =
-            Self::service(&self.settings, &self.store, &self.keys, &self.host, &self.entropy, &self.clock);
+        self.transfers.forget();
+        let Self { settings, store, trail, keys, host, transfers, entropy, clock, .. } = self;
+        self.rds = Self::service(settings, store, trail, keys, host, transfers, entropy, clock);
         self.router = Router::default();
         api_rds::operations(&mut self.router, Arc::clone(&self.rds));
     }
@@ -182,6 +206,7 @@ impl World {
             id: "AIDAEXAMPLEEXAMPLE001".into(),
             access_key_id: "AKIAEXAMPLEEXAMPLE01".into(),
             tags: Vec::new(),
+            session_began: None,
         });
         let origin = Origin { source_ip: "192.0.2.10".into(), user_agent: "test".into(), secure: true };
         let call = Call::new(caller, REGION.parse::<Region>().unwrap(), self.clock.now(), origin);
@@ -217,7 +242,7 @@ impl World {
     pub async fn step(&self) -> bool {
         let mut taken = false;
         for id in self.known().await {
-            taken |= matches!(self.rds.reconcile(&id).await, Ok(Step::Taken));
+            taken |= matches!(self.rds.reconcile(&id).await, Ok(Step::Taken | Step::Watches));
         }
         taken
     }
@@ -277,7 +302,6 @@ impl World {
             }
         })
         .unwrap();
-        let _ = &self.trail;
         found
     }
 }

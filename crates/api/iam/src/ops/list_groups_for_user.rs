@@ -1,13 +1,21 @@
-//! `iam:ListUserTags`.
+//! `iam:ListGroupsForUser`.
+
+use std::sync::Arc;
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::{Deserialize, Serialize};
 use wire::{Fault, ServiceId};
 
-use super::shapes::{Tag, count, tags};
-use crate::{entity::User, page::page, registry::Iam, subject::Subject};
+use super::shapes::{GroupShape, count};
+use crate::{
+    entity::{Group, User},
+    names,
+    page::page,
+    registry::Iam,
+    subject::Subject,
+};
 
-pub struct ListUserTags;
+pub struct ListGroupsForUser;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -20,15 +28,15 @@ pub struct Request {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Response {
-    tags: Vec<Tag>,
+    groups: Vec<GroupShape>,
     is_truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     marker: Option<String>,
 }
 
-impl Operation for ListUserTags {
+impl Operation for ListGroupsForUser {
     const SERVICE: ServiceId = ServiceId::Iam;
-    const NAME: &'static str = "ListUserTags";
+    const NAME: &'static str = "ListGroupsForUser";
     const EFFECT: Effect = Effect::Read;
     const RECORDED: &'static [&'static str] = &["UserName", "MaxItems"];
 
@@ -42,7 +50,7 @@ impl Operation for ListUserTags {
     }
 
     fn asks(_: &Iam, _: &Call, _: &Request, user: &Subject<User>) -> Vec<Ask> {
-        vec![user.ask("iam:ListUserTags")]
+        vec![user.ask("iam:ListGroupsForUser")]
     }
 
     async fn act(
@@ -52,15 +60,12 @@ impl Operation for ListUserTags {
         user: Authorized<Subject<User>>,
     ) -> Result<Response, Fault> {
         let user = user.now(iam)?;
-        let list = format!("user-tags/{}", user.id);
-        // Keys of tags are longer than a marker: their places are not.
-        let placed = tags(&user.tags).into_iter().enumerate();
-        let key = |(place, _): &(usize, Tag)| format!("{place:03}");
-        let page = page(&list, placed, key, request.marker.as_deref(), count(request.max_items))?;
-        Ok(Response {
-            tags: page.items.into_iter().map(|(_, tag)| tag).collect(),
-            is_truncated: page.truncated,
-            marker: page.marker,
-        })
+        let key = |group: &Arc<Group>| names::folded(&group.name);
+        let mut groups: Vec<_> = user.groups.iter().filter_map(|id| iam.by_id::<Group>(id)).collect();
+        groups.sort_by_key(key);
+        let list = format!("groups-of/{}", user.id);
+        let page = page(&list, groups, key, request.marker.as_deref(), count(request.max_items))?;
+        let groups = page.items.iter().map(|group| GroupShape::of(group)).collect();
+        Ok(Response { groups, is_truncated: page.truncated, marker: page.marker })
     }
 }

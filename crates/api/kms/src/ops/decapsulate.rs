@@ -1,0 +1,73 @@
+//! `kms:Decapsulate` (spec/kms.md §4): the secret that was encapsulated for a key. A ciphertext for another key gives
+//! a secret that nobody knows, which is how ML-KEM refuses. Grantable, across accounts. Trail: management event, read.
+
+use front::{Ask, Authorized, Call, Effect, Operation};
+use kms::KeyUsage;
+use serde::{Deserialize, Serialize};
+use wire::{Blob, Fault, ServiceId};
+
+use crate::{
+    fault,
+    pair::with_private_key,
+    registry::Kms,
+    target::{Accept, Target, ask_use, resolve},
+    token,
+    usable::{Use, check_use},
+};
+
+const ACTION: &str = "kms:Decapsulate";
+
+/// Opens an encapsulated secret.
+pub struct Decapsulate;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Request {
+    key_id: String,
+    encapsulation_algorithm: String,
+    shared_secret_ciphertext_blob: Blob,
+    #[serde(default)]
+    grant_tokens: Vec<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Response {
+    key_id: String,
+    shared_secret: Blob,
+    encapsulation_algorithm: String,
+}
+
+impl Operation for Decapsulate {
+    const SERVICE: ServiceId = ServiceId::Kms;
+    const NAME: &'static str = "Decapsulate";
+    const EFFECT: Effect = Effect::Read;
+    const RECORDED: &'static [&'static str] = &["EncapsulationAlgorithm", "KeyId"];
+    type State = Kms;
+    type Request = Request;
+    type Target = Target;
+    type Response = Response;
+
+    async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
+        token::check(kms, &request.grant_tokens)?;
+        resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
+    }
+
+    fn asks(kms: &Kms, call: &Call, _: &Request, target: &Target) -> Vec<Ask> {
+        vec![ask_use(kms, call, ACTION, target, &Default::default())]
+    }
+
+    async fn act(_: &Kms, _: &Call, request: Request, target: Authorized<Target>) -> Result<Response, Fault> {
+        let Request { encapsulation_algorithm, shared_secret_ciphertext_blob: blob, dry_run, .. } = request;
+        let usage = KeyUsage::EncapsulateDecapsulate;
+        check_use(&target, Use { operation: Self::NAME, usage, algorithm: &encapsulation_algorithm })?;
+        let opened = with_private_key(&target, move |key| key.decapsulate(&blob.0)).await?;
+        let secret = opened.map_err(|_| Fault::bare("InvalidCiphertextException"))?;
+        if dry_run {
+            return Err(fault::dry_run());
+        }
+        Ok(Response { key_id: target.arn(), shared_secret: Blob(secret.take()), encapsulation_algorithm })
+    }
+}
