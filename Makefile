@@ -6,7 +6,8 @@ demo: bootstrap ## the whole story on this machine, in ten steps
 	cargo build --locked --release --bin strongroom
 	demo/demo.sh
 
-test: bootstrap ## every test
+test: ## every test
+	tools/bootstrap test
 	tools/test
 
 torture: bootstrap ## crash and property tests with many more seeds, for an hour or so

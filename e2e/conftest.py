@@ -2,11 +2,17 @@
 
 import pytest
 
-from harness import clients, clusters, program
+from harness import clients, clusters, lossy, program
 from harness.model import Answers
 
 # Its test asks what all the others have called.
 LAST = "test_every_served_operation_was_called"
+
+
+def pytest_sessionstart(session):
+    """Begins on a machine without what tests that were killed have left."""
+    del session
+    lossy.clear_leftovers()
 
 
 def pytest_collection_modifyitems(config, items):

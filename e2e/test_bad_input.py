@@ -30,6 +30,9 @@ def small(answers):
     key = root.kms.create_key(Description="one")["KeyMetadata"]
     root.kms.create_alias(AliasName="alias/one", TargetKeyId=key["KeyId"])
     user = clients.user(root, "one", allow("kms:ListKeys"))
+    macs = root.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]
+    signer = root.kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    external = root.kms.create_key(Origin="EXTERNAL")["KeyMetadata"]["Arn"]
     grant = root.kms.create_grant(KeyId=key["KeyId"], GranteePrincipal=user.arn, Operations=["Decrypt"])["GrantId"]
     blob = root.kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
     role = root.iam.create_role(RoleName="one", AssumeRolePolicyDocument=document(
@@ -38,10 +41,13 @@ def small(answers):
     managed = root.iam.create_policy(PolicyName="one", PolicyDocument=document(allow("kms:ListKeys")))["Policy"]
     root.iam.attach_user_policy(UserName="one", PolicyArn=managed["Arn"])
     root.iam.attach_role_policy(RoleName="one", PolicyArn=managed["Arn"])
+    root.iam.create_group(GroupName="one")
+    root.iam.put_group_policy(GroupName="one", PolicyName="test", PolicyDocument=document(allow("kms:ListKeys")))
     cluster = clusters.running(root, "one", KmsKeyId=key["Arn"])
     clusters.snapshot(root, "one", "one-snapshot")
     yield root, dict(
-        key=key["Arn"], alias="alias/one", grant=grant, blob=blob, user="one", principal=user.arn,
+        key=key["Arn"], macs=macs, signer=signer, external=external, alias="alias/one", grant=grant, blob=blob, user="one", principal=user.arn,
+        user_arn=user.arn, group="one",
         access_key=user.access_key, policy="test", role="one", role_arn=role["Arn"], policy_arn=managed["Arn"],
         cluster="one", instance=cluster.instance, snapshot="one-snapshot",
         arn=cluster.describe()["DBClusterArn"])
@@ -61,6 +67,9 @@ def _everything(root):
                    root.iam.list_user_policies(UserName=user["UserName"])["PolicyNames"]) for user in users],
         "policies": root.iam.list_policies(Scope="Local")["Policies"],
         "roles": root.iam.list_roles()["Roles"],
+        "groups": [root.iam.list_groups()["Groups"], root.iam.get_group(GroupName="one")["Users"],
+                   root.iam.list_group_policies(GroupName="one")["PolicyNames"]],
+        "aliases of the account": root.iam.list_account_aliases()["AccountAliases"],
         "of one": [root.iam.get_user_policy(UserName="one", PolicyName="test")["PolicyDocument"],
                    root.iam.get_role_policy(RoleName="one", PolicyName="test")["PolicyDocument"],
                    root.iam.list_user_tags(UserName="one")["Tags"],
@@ -75,6 +84,9 @@ def _everything(root):
 
 
 def _rotation(root, key):
+    described = root.kms.describe_key(KeyId=key)["KeyMetadata"]
+    if (described["KeySpec"], described["Origin"]) != ("SYMMETRIC_DEFAULT", "AWS_KMS"):
+        return None  # it has none
     status = root.kms.get_key_rotation_status(KeyId=key)
     status.pop("ResponseMetadata")
     return status

@@ -194,7 +194,7 @@ def test_a03_every_instance_uses_the_key_of_its_cluster(orders, orders_key):
 def test_a04_a05_no_operation_changes_key_or_encryption_of_a_cluster(parameter):
     taking = {operation for operation in SERVED["rds"]
               if parameter in (service_model("rds").operation_model(operation).input_shape.members)}
-    assert taking <= {"CreateDBCluster", "CreateDBInstance", "RestoreDBClusterFromSnapshot"}
+    assert taking <= {"CopyDBClusterSnapshot", "CreateDBCluster", "CreateDBInstance", "RestoreDBClusterFromSnapshot"}
 
 
 def test_a14_the_grant_lasts_when_the_users_permission_is_gone(root, key, user, name):

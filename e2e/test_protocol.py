@@ -182,7 +182,7 @@ def test_every_operation_is_refused_without_a_signature_and_without_permission(r
     answer = make(root, service, name, {}).send()
     assert (answer.code, answer.status) == NAMES["missing"][not json_service], answer
     if service == "sts":
-        return  # GetCallerIdentity needs no permission
+        return  # GetCallerIdentity and GetSessionToken need no permission, and AssumeRole is decided by the role
     body = inputs.body(service, name, inputs.good(service, name, root.account, **things))
     answer = make(nobody, service, name, body).sign().send()
     assert answer.code in ("AccessDeniedException", "AccessDenied"), answer

@@ -46,6 +46,10 @@ def test_e02_a_snapshot_and_its_key_are_enough_to_have_the_data_back(root, key, 
     cluster = clusters.running(root, name, KmsKeyId=key["Arn"])
     _fill(cluster)
     clusters.snapshot(root, name, f"{name}-kept")
+    root.rds.copy_db_cluster_snapshot(SourceDBClusterSnapshotIdentifier=f"{name}-kept",
+                                      TargetDBClusterSnapshotIdentifier=f"{name}-copy")
+    root.rds.get_waiter("db_cluster_snapshot_available").wait(
+        DBClusterSnapshotIdentifier=f"{name}-copy", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     cluster.execute("drop table kept")
     clusters.restore(root, f"{name}-two", f"{name}-kept")
     cluster.delete()
@@ -54,12 +58,13 @@ def test_e02_a_snapshot_and_its_key_are_enough_to_have_the_data_back(root, key, 
     assert _rows(restored) == ROWS
     assert restored.describe()["KmsKeyId"] == key["Arn"]
     restored.execute("insert into kept values (-1, 'written after the restore')")
-    clusters.restore(root, f"{name}-three", f"{name}-kept")
+    clusters.restore(root, f"{name}-three", f"{name}-copy")
     again = clusters.with_instance(root, f"{name}-three")
     assert _rows(again) == ROWS, "a restored cluster writes into a volume of its own"
     for one in (restored, again):
         one.delete()
-    root.rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=f"{name}-kept")
+    for snapshot in (f"{name}-kept", f"{name}-copy"):
+        root.rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=snapshot)
     waiting.until(lambda: not root.kms.list_grants(KeyId=key["KeyId"])["Grants"], "every grant to be retired")
 
 

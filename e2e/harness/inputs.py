@@ -39,9 +39,13 @@ class _Things(dict):
             "principal": f"arn:aws:iam::{account}:root", "access_key": "AKIANOBODYNOBODYNOBO", "policy": "test",
             "cluster": "no-such-cluster", "instance": "no-such-instance", "snapshot": "no-such-snapshot",
             "arn": f"arn:aws:rds:{REGION}:{account}:cluster:no-such-cluster", "new": "bad-input",
-            "role": "no-such-role", "role_arn": f"arn:aws:iam::{account}:role/no-such-role",
+            "role": "no-such-role", "group": "no-such-group", "message": "no-such-message",
+            "user_arn": f"arn:aws:iam::{account}:user/nobody-of-this-name", "role_arn": f"arn:aws:iam::{account}:role/no-such-role",
             "policy_arn": f"arn:aws:iam::{account}:policy/no-such-policy"})
         self.update(given)
+        # Keys of other kinds, where the test has made some.
+        for kind in ("macs", "signer", "external"):
+            self.setdefault(kind, self["key"])
 
     __getattr__ = dict.__getitem__
 
@@ -79,6 +83,14 @@ def _role_policy(t):
     return {"RoleName": t.role, "PolicyName": t.policy}
 
 
+def _group(t):
+    return {"GroupName": t.group}
+
+
+def _group_policy(t):
+    return {"GroupName": t.group, "PolicyName": t.policy}
+
+
 def _managed(t):
     return {"PolicyArn": t.policy_arn}
 
@@ -99,6 +111,21 @@ _GOOD = {
     "ReEncrypt": lambda t: {"CiphertextBlob": t.blob, "SourceKeyId": t.key, "DestinationKeyId": t.key},
     "GenerateDataKey": lambda t: _key(t) | {"KeySpec": "AES_256"},
     "GenerateDataKeyWithoutPlaintext": lambda t: _key(t) | {"KeySpec": "AES_256"},
+    "GenerateDataKeyPair": lambda t: _key(t) | {"KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateDataKeyPairWithoutPlaintext": lambda t: _key(t) | {"KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateMac": lambda t: {"KeyId": t.macs, "Message": b"x", "MacAlgorithm": "HMAC_SHA_256"},
+    "VerifyMac": lambda t: {"KeyId": t.macs, "Message": b"x", "MacAlgorithm": "HMAC_SHA_256", "Mac": b"x"},
+    "Sign": lambda t: {"KeyId": t.signer, "Message": b"x", "SigningAlgorithm": "ECDSA_SHA_256"},
+    "Verify": lambda t: {
+        "KeyId": t.signer, "Message": b"x", "SigningAlgorithm": "ECDSA_SHA_256", "Signature": b"x"},
+    "GetPublicKey": lambda t: {"KeyId": t.signer},
+    "DeriveSharedSecret": lambda t: {"KeyId": t.signer, "KeyAgreementAlgorithm": "ECDH", "PublicKey": b"x"},
+    "GetParametersForImport": lambda t: {
+        "KeyId": t.external, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"},
+    "DeleteImportedKeyMaterial": lambda t: {"KeyId": t.external},
+    "ImportKeyMaterial": lambda t: {
+        "KeyId": t.external, "ImportToken": b"x", "EncryptedKeyMaterial": b"x",
+        "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"},
     "GenerateRandom": lambda t: {"NumberOfBytes": 8},
     "PutKeyPolicy": lambda t: _key(t) | {"Policy": _POLICY},
     "CreateGrant": lambda t: _key(t) | {"GranteePrincipal": t.principal, "Operations": ["Decrypt"]},
@@ -114,6 +141,8 @@ _GOOD = {
         "DBInstanceIdentifier": t.new, "DBInstanceClass": "db.r6g.large", "Engine": "aurora-postgresql",
         "DBClusterIdentifier": t.cluster},
     "CreateDBClusterSnapshot": lambda t: {"DBClusterSnapshotIdentifier": t.new, "DBClusterIdentifier": t.cluster},
+    "CopyDBClusterSnapshot": lambda t: {
+        "SourceDBClusterSnapshotIdentifier": t.snapshot, "TargetDBClusterSnapshotIdentifier": t.new},
     "RestoreDBClusterFromSnapshot": lambda t: {
         "DBClusterIdentifier": t.new, "SnapshotIdentifier": t.snapshot, "Engine": "aurora-postgresql"},
     "DescribeOrderableDBInstanceOptions": lambda t: {"Engine": "aurora-postgresql"},
@@ -130,11 +159,38 @@ _GOOD = {
     "GetPolicyVersion": lambda t: _managed(t) | {"VersionId": "v1"},
     "CreateRole": lambda t: {"RoleName": t.new, "AssumeRolePolicyDocument": _TRUST_POLICY},
     "UpdateAssumeRolePolicy": lambda t: _role(t) | {"PolicyDocument": _TRUST_POLICY},
+    "CreatePolicyVersion": lambda t: _managed(t) | {"PolicyDocument": _USER_POLICY},
+    "PutUserPermissionsBoundary": lambda t: _user(t) | {"PermissionsBoundary": t.policy_arn},
+    "PutRolePermissionsBoundary": lambda t: _role(t) | {"PermissionsBoundary": t.policy_arn},
+    "PutGroupPolicy": lambda t: _group_policy(t) | {"PolicyDocument": _USER_POLICY},
+    "CreateGroup": lambda t: {"GroupName": t.new},
+    "TagRole": lambda t: _role(t) | {"Tags": [{"Key": "a", "Value": "b"}]},
+    "UntagRole": lambda t: _role(t) | {"TagKeys": ["a"]},
+    "TagPolicy": lambda t: _managed(t) | {"Tags": [{"Key": "a", "Value": "b"}]},
+    "UntagPolicy": lambda t: _managed(t) | {"TagKeys": ["a"]},
+    "CreateAccountAlias": lambda t: {"AccountAlias": t.new},
+    "DeleteAccountAlias": lambda t: {"AccountAlias": t.new},
+    "GetAccessKeyLastUsed": lambda t: {"AccessKeyId": t.access_key},
+    "SimulateCustomPolicy": lambda t: {"ActionNames": ["kms:Decrypt"], "PolicyInputList": [_USER_POLICY]},
+    "SimulatePrincipalPolicy": lambda t: {"ActionNames": ["kms:Decrypt"], "PolicySourceArn": t.user_arn},
+    "GetFederationToken": lambda t: {"Name": "federated"},
+    "GetAccessKeyInfo": lambda t: {"AccessKeyId": t.access_key},
+    "DecodeAuthorizationMessage": lambda t: {"EncodedMessage": t.message},
     "AssumeRole": lambda t: {"RoleArn": t.role_arn, "RoleSessionName": "session"},
 } | {operation: _user for operation in ("GetUser", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "ListUserTags",
-                                        "ListUserPolicies", "ListAttachedUserPolicies")
-     } | {operation: _role for operation in ("GetRole", "DeleteRole", "ListRolePolicies", "ListAttachedRolePolicies")
-     } | {operation: _managed for operation in ("GetPolicy", "DeletePolicy")
+                                        "ListUserPolicies", "ListAttachedUserPolicies", "ListGroupsForUser",
+                                        "DeleteUserPermissionsBoundary")
+     } | {operation: _role for operation in ("GetRole", "DeleteRole", "ListRolePolicies", "ListAttachedRolePolicies",
+                                               "ListRoleTags", "UpdateRole", "DeleteRolePermissionsBoundary")
+     } | {operation: _group for operation in ("GetGroup", "DeleteGroup", "ListGroupPolicies",
+                                              "ListAttachedGroupPolicies")
+     } | {operation: _group_policy for operation in ("GetGroupPolicy", "DeleteGroupPolicy")
+     } | {operation: (lambda t: _group(t) | _managed(t)) for operation in ("AttachGroupPolicy", "DetachGroupPolicy")
+     } | {operation: (lambda t: _group(t) | _user(t)) for operation in ("AddUserToGroup", "RemoveUserFromGroup")
+     } | {operation: (lambda t: _managed(t) | {"VersionId": "v1"}) for operation in (
+        "SetDefaultPolicyVersion", "DeletePolicyVersion")
+     } | {operation: _managed for operation in ("GetPolicy", "DeletePolicy", "ListPolicyVersions", "ListPolicyTags",
+                                                "ListEntitiesForPolicy")
      } | {operation: (lambda t: _user(t) | _managed(t)) for operation in ("AttachUserPolicy", "DetachUserPolicy")
      } | {operation: (lambda t: _role(t) | _managed(t)) for operation in ("AttachRolePolicy", "DetachRolePolicy")
      } | {operation: _role_policy for operation in ("GetRolePolicy", "DeleteRolePolicy")

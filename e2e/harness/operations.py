@@ -1,4 +1,4 @@
-"""The operations that the server has, by service. A run of all tests must call each of them."""
+"""The operations that the server has and stock clients know, by service. A run of all tests must call each of them."""
 
 SERVED = {
     "kms": {
@@ -7,13 +7,16 @@ SERVED = {
         "GenerateDataKeyWithoutPlaintext", "GenerateRandom", "GetKeyPolicy", "PutKeyPolicy", "ListKeyPolicies",
         "CreateGrant", "ListGrants", "ListRetirableGrants", "RetireGrant", "RevokeGrant", "EnableKeyRotation",
         "DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "TagResource",
-        "UntagResource", "ListResourceTags", "UpdateKeyDescription", "GetKeyLastUsage",
+        "UntagResource", "ListResourceTags", "UpdateKeyDescription", "GetKeyLastUsage", "GenerateMac", "VerifyMac",
+        "Sign", "Verify", "GetPublicKey", "DeriveSharedSecret", "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext", "GetParametersForImport", "ImportKeyMaterial",
+        "DeleteImportedKeyMaterial",
     },
     "rds": {
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",
         "CreateDBInstance", "DescribeDBInstances", "DeleteDBInstance", "RebootDBInstance", "CreateDBClusterSnapshot",
-        "DescribeDBClusterSnapshots", "DeleteDBClusterSnapshot", "RestoreDBClusterFromSnapshot", "AddTagsToResource",
-        "RemoveTagsFromResource", "ListTagsForResource", "DescribeDBEngineVersions",
+        "DescribeDBClusterSnapshots", "DeleteDBClusterSnapshot", "CopyDBClusterSnapshot",
+        "RestoreDBClusterFromSnapshot", "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeDBEngineVersions",
         "DescribeOrderableDBInstanceOptions", "DescribeEvents",
     },
     "iam": {
@@ -23,8 +26,17 @@ SERVED = {
         "CreatePolicy", "GetPolicy", "GetPolicyVersion", "ListPolicies", "DeletePolicy", "CreateRole", "GetRole",
         "ListRoles", "DeleteRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "GetRolePolicy", "ListRolePolicies",
         "DeleteRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies",
+        "CreatePolicyVersion", "ListPolicyVersions", "SetDefaultPolicyVersion", "DeletePolicyVersion",
+        "ListEntitiesForPolicy", "TagRole", "UntagRole", "ListRoleTags", "TagPolicy", "UntagPolicy", "ListPolicyTags",
+        "UpdateRole", "PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary", "PutRolePermissionsBoundary",
+        "DeleteRolePermissionsBoundary", "CreateGroup", "GetGroup", "ListGroups", "DeleteGroup", "AddUserToGroup",
+        "RemoveUserFromGroup", "ListGroupsForUser", "PutGroupPolicy", "GetGroupPolicy", "ListGroupPolicies",
+        "DeleteGroupPolicy", "AttachGroupPolicy", "DetachGroupPolicy", "ListAttachedGroupPolicies",
+        "CreateAccountAlias", "ListAccountAliases", "DeleteAccountAlias", "GetAccountSummary",
+        "GetAccountAuthorizationDetails", "GetAccessKeyLastUsed", "SimulateCustomPolicy", "SimulatePrincipalPolicy",
     },
-    "sts": {"GetCallerIdentity", "AssumeRole"},
+    "sts": {"GetCallerIdentity", "AssumeRole", "GetSessionToken", "GetFederationToken", "GetAccessKeyInfo",
+            "DecodeAuthorizationMessage"},
     "cloudtrail": {"LookupEvents"},
 }
 

@@ -1,6 +1,8 @@
 """The `strongroom` binary: a home of its own, and the server on it."""
 
 import configparser
+import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -22,31 +24,30 @@ REGION = "us-west-2"
 ACCESS_KEY = "AKIAE2EROOTE2EROOT01"
 SECRET_KEY = "e2eRootSecret/e2eRootSecret/e2eRootSecr1"
 
-# Each server gets a range of its own for its endpoint and its clusters' endpoints.
+# Each server gets a range of its own for its endpoint and its clusters' endpoints, below the ports that the kernel gives to
+# anybody; other runs on this machine begin elsewhere, as the ports of a server that is down for a moment look free.
 PORTS = 40
-_next_port = 21000
+FIRST_PORTS = range(12000, 32768 - PORTS, PORTS)
+_ranges = itertools.islice(itertools.cycle(FIRST_PORTS), os.getpid() % len(FIRST_PORTS), None)
 
 
 def _free_ports():
-    global _next_port
-    while True:
-        first = _next_port
-        _next_port += PORTS
-        if not leftovers.listening_ports(first, first + PORTS - 1):
-            return first
+    return next(first for first in itertools.islice(_ranges, len(FIRST_PORTS))
+                if not leftovers.listening_ports(first, first + PORTS - 1))
 
 
 class Server:
-    """A home and what runs on it."""
+    """A home and what runs on it. The home is a new directory, or an empty one that is given, with a place for the log."""
 
-    def __init__(self, init=(), scheme="http", **clusters):
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
+    def __init__(self, init=(), scheme="http", home=None, log=None, snapshots=None, **clusters):
+        self.home = home or pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
         self.process = None
-        self.log = self.home.with_suffix(".log")
+        self._ids = set()
+        self.log = log or self.home.with_suffix(".log")
         self.scheme = scheme
         self.init(init)
-        self.configure(clusters)
+        self.configure(clusters, snapshots or {})
 
     # --- the command line
 
@@ -71,7 +72,7 @@ class Server:
             self.run("init", "--account-id", ACCOUNT, "--region", REGION, "--access-key-id", ACCESS_KEY,
                      "--secret-access-key-file", file.name, *more)
 
-    def configure(self, clusters):
+    def configure(self, clusters, snapshots):
         """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
         path = self.home / "config.toml"
         config = tomllib.loads(path.read_text())
@@ -79,7 +80,19 @@ class Server:
         config["clusters"] |= {"first_port": self.first_port + 1, "last_port": self.first_port + PORTS - 1,
                                "volume_gib": 4, "key_check_seconds": 2,
                                "parameters": {"shared_buffers": "32MB"}} | clusters
-        path.write_text(_toml(config))
+        config["snapshots"] |= snapshots
+        with open(path, "w") as file:
+            file.write(_toml(config))
+            file.flush()
+            os.fsync(file.fileno())  # no part of what a power cut is to take
+
+    def metrics(self):
+        """Numbers that Prometheus reads: `{(name, {label: value}): value}`, labels as sorted pairs."""
+        with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE)
+        return {(name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels)))): float(value)
+                for name, labels, value in found}
 
     def credentials(self, profile="default"):
         """Access key id and secret of a profile in the home's credentials file."""
@@ -150,8 +163,10 @@ class Server:
 
     def database_ids(self):
         """The resource ids of all instances that there ever were in this home: its trail tells of them."""
-        told = b"".join(path.read_bytes() for path in self.home.glob("trail/*.log"))
-        return {name.decode() for name in re.findall(rb"db-[A-Z2-7]{26}", told)}
+        with contextlib.suppress(OSError):  # a home whose disk has failed; what was told before holds
+            told = b"".join(path.read_bytes() for path in self.home.glob("trail/*.log"))
+            self._ids |= {name.decode() for name in re.findall(rb"db-[A-Z2-7]{26}", told)}
+        return self._ids
 
     def loop_devices(self):
         """Attached loop devices that lie on a volume of this home: `{name: backing file}`."""
