@@ -6,6 +6,7 @@ pub mod client;
 pub mod disk;
 pub mod figures;
 pub mod postgres;
+pub mod sizes;
 
 /// Whatever ends a benchmark.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

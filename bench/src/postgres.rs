@@ -33,6 +33,17 @@ pub struct Run {
     pub transactions: f64,
 }
 
+/// One transaction, or one write.
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    /// When it ended, microseconds since 1970.
+    pub at: u64,
+    pub took: Duration,
+}
+
+/// Seconds from which only a tenth of the transactions is noted.
+const LONG: u64 = 900;
+
 /// The newest PostgreSQL of Debian's packages.
 ///
 /// # Errors
@@ -146,6 +157,37 @@ impl Postgres {
             per_second: number("tps = ")?,
             transactions: number("number of transactions actually processed: ")?,
         })
+    }
+
+    /// One run of TPC-B at `rate` transactions a second, or as fast as it goes if that is 0: how long each took, or each
+    /// tenth in a run of more than a quarter of an hour.
+    ///
+    /// # Errors
+    /// If pgbench fails.
+    pub fn pgbench_latencies(&self, clients: u32, seconds: u64, rate: u32) -> Result<Vec<Latency>, Failure> {
+        let logs = tempfile::Builder::new().prefix("pgbench-").tempdir_in(self.sockets.path())?;
+        chown(logs.path(), Some(self.user.uid.as_raw()), Some(self.user.gid.as_raw()))?;
+        let mut pgbench = self.tool("pgbench");
+        pgbench.args(["-n", "-M", "prepared", "-j", "2", "-l"]);
+        pgbench.arg(format!("--log-prefix={}/t", logs.path().display()));
+        pgbench.args(["-c", &clients.to_string(), "-T", &seconds.to_string()]);
+        if seconds > LONG {
+            pgbench.arg("--sampling-rate=0.1");
+        }
+        if rate > 0 {
+            pgbench.args(["-R", &rate.to_string()]);
+        }
+        done("pgbench", pgbench.arg("postgres").stdout(Stdio::null()).stderr(Stdio::null()).status()?)?;
+        let mut latencies = Vec::new();
+        for log in fs::read_dir(logs.path())? {
+            // client, number, microseconds, script, second of its end, microsecond of that, lag
+            latencies.extend(fs::read_to_string(log?.path())?.lines().filter_map(|line| {
+                let fields: Vec<u64> = line.split(' ').filter_map(|field| field.parse().ok()).collect();
+                let at = fields.get(4)? * 1_000_000 + fields.get(5)?;
+                Some(Latency { at, took: Duration::from_micros(*fields.get(2)?) })
+            }));
+        }
+        Ok(latencies)
     }
 }
 

@@ -17,6 +17,7 @@ use bench::{
     disk::{FileWork, bytes_written},
     figures::median,
     postgres::{Postgres, installed},
+    sizes,
 };
 use clap::{Parser, Subcommand};
 use volume::VolumeKey;
@@ -27,13 +28,19 @@ struct Options {
     /// Where to work; on the disk to measure.
     #[arg(long, default_value = "/var/tmp")]
     dir: PathBuf,
-    /// pgbench scale (16 MB each).
-    #[arg(long, default_value_t = 50)]
-    scale: u32,
+    /// pgbench scales (16 MB each). The first is loaded anew in every round, the others once.
+    #[arg(long, value_delimiter = ',', default_value = "50,300")]
+    scale: Vec<u32>,
+    /// A short look: the first scale, one round, runs of 5 s, a file of 512 MiB.
+    #[arg(long)]
+    quick: bool,
+    /// File work alone, without PostgreSQL.
+    #[arg(long)]
+    files: bool,
     #[arg(long, default_value_t = 8)]
     clients: u32,
     /// Seconds of each pgbench run.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 15)]
     seconds: u64,
     /// Rounds; each measures everything once on both sides, and medians are told.
     #[arg(long, default_value_t = 3)]
@@ -61,7 +68,8 @@ enum Work {
 /// One side of the comparison.
 struct Side {
     root: PathBuf,
-    postgres: Postgres,
+    /// Unless there is file work alone.
+    postgres: Option<Postgres>,
     /// Where the bytes end up.
     disk: PathBuf,
 }
@@ -78,12 +86,21 @@ struct Figures {
     load: Vec<f64>,
 }
 
+impl Options {
+    /// What a short look leaves of them.
+    fn shortened(self) -> Self {
+        let scale = self.scale.iter().copied().take(1).collect();
+        Self { scale, rounds: 1, seconds: self.seconds.min(5), file_mib: self.file_mib.min(512), ..self }
+    }
+}
+
 fn main() -> Result<(), Failure> {
     let options = Options::parse();
     if let Some(Work::FileWork { work, file, bytes }) = options.work {
         println!("{}", work.run(&file, bytes)?);
         return Ok(());
     }
+    let options = if options.quick { options.shortened() } else { options };
     // Before any thread starts: the namespace is that of the whole process and its children.
     attach::enter_private_namespace()?;
     let _ = attach::harden_io_process();
@@ -102,65 +119,103 @@ fn measure(options: &Options, dir: &Path) -> Result<(), Failure> {
     let mount_dir = dir.join("attached");
     fs::create_dir(&mount_dir)?;
     let mounted = Mounted::mount(Arc::clone(&device) as _, &mount_dir, &MountOptions::default())?;
-    let outcome = compare(options, dir, plain_root, mounted.path());
+    let outcome =
+        compare(options, dir, &plain_root, mounted.path()).and_then(|()| snapshots(dir, &device, id));
     mounted.unmount()?;
     device.close()?;
-    outcome
-}
-
-fn compare(options: &Options, dir: &Path, plain_root: PathBuf, volume_root: &Path) -> Result<(), Failure> {
-    let bin = installed()?;
-    let common = || ("shared_buffers", options.shared_buffers.clone());
-    let sealed = [common(), ("full_page_writes", "off".into())];
-    let sides = [
-        Side {
-            postgres: Postgres::start(&bin, &plain_root, &[common()])?,
-            root: plain_root,
-            disk: dir.into(),
-        },
-        Side {
-            postgres: Postgres::start(&bin, volume_root, &sealed)?,
-            root: volume_root.into(),
-            disk: dir.into(),
-        },
-    ];
-    let mut figures = [Figures::default(), Figures::default()];
-    for round in 1..=options.rounds {
-        for (side, figures) in sides.iter().zip(&mut figures) {
-            eprintln!("round {round} of {}: {}", options.rounds, side.root.display());
-            run(options, side, figures)?;
-        }
+    outcome?;
+    println!("\n| sparse volume, GiB | attach, ms | snapshot, ms | clone, ms | memory, MiB |");
+    println!("|---|---|---|---|---|");
+    for gib in [1, 64, 1 << 10, 16 << 10] {
+        let times = sizes::measure(&dir.join("sparse"), gib << 30)?;
+        let [attach, snapshot, clone] =
+            [times.attach, times.snapshot, times.clone].map(|t| t.as_secs_f64() * 1e3);
+        println!("| {gib} | {attach:.1} | {snapshot:.1} | {clone:.1} | {} |", times.memory >> 20);
     }
-    print(options, &figures);
     Ok(())
 }
 
-fn run(options: &Options, side: &Side, figures: &mut Figures) -> Result<(), Failure> {
+/// Snapshots and a clone of the volume as the benchmark left it, while PostgreSQL is gone.
+fn snapshots(dir: &Path, device: &VolumeDevice, id: &str) -> Result<(), Failure> {
+    let (snapshot, clone) = (dir.join("snapshot"), dir.join("clone"));
+    let begun = Instant::now();
+    device.snapshot(&snapshot)?;
+    let snapshot_took = begun.elapsed();
+    let key = VolumeKey::copy_from(&[7; 32]).ok_or("a key has 32 bytes")?;
+    let begun = Instant::now();
+    VolumeDevice::clone_from(&snapshot, id, &clone, "vol-00000000000000001", &key, b"")?;
+    let clone_took = begun.elapsed();
+    let stats = device.stats();
+    println!(
+        "\n{} MiB of data in {} MiB of segments: snapshot {:.1} ms, clone {:.1} ms; memory of the process {} MiB",
+        stats.live_blocks / 128,
+        stats.segment_bytes >> 20,
+        snapshot_took.as_secs_f64() * 1e3,
+        clone_took.as_secs_f64() * 1e3,
+        sizes::memory()? >> 20,
+    );
+    Ok(())
+}
+
+fn compare(options: &Options, dir: &Path, plain_root: &Path, volume_root: &Path) -> Result<(), Failure> {
+    let common = || ("shared_buffers", options.shared_buffers.clone());
+    let sealed = [common(), ("full_page_writes", "off".into())];
+    let side = |root: &Path, settings: &[(&str, String)]| -> Result<Side, Failure> {
+        let start = || Postgres::start(&installed()?, root, settings);
+        let postgres = (!options.files).then(start).transpose()?;
+        Ok(Side { root: root.into(), postgres, disk: dir.into() })
+    };
+    let sides = [side(plain_root, &[common()])?, side(volume_root, &sealed)?];
+    for (position, &scale) in options.scale.iter().enumerate() {
+        let mut figures = [Figures::default(), Figures::default()];
+        for round in 1..=options.rounds {
+            for (side, figures) in sides.iter().zip(&mut figures) {
+                eprintln!("scale {scale}, round {round} of {}: {}", options.rounds, side.root.display());
+                if position == 0 {
+                    files(options, side, figures)?;
+                }
+                let Some(postgres) = &side.postgres else { continue };
+                if position == 0 || round == 1 {
+                    figures.load.push(postgres.load(scale)?.as_secs_f64());
+                    postgres.sql("CHECKPOINT")?;
+                }
+                run(options, postgres, &side.disk, figures)?;
+            }
+        }
+        print(options, scale, &figures);
+    }
+    Ok(())
+}
+
+fn files(options: &Options, side: &Side, figures: &mut Figures) -> Result<(), Failure> {
     let (file, bytes) = (side.root.join("file"), options.file_mib << 20);
     figures.write.push(FileWork::Write.in_child(&file, bytes)?);
     figures.read.push(FileWork::Read.in_child(&file, bytes)?);
     fs::remove_file(&file)?;
     figures.fsync.push(FileWork::Fsync.in_child(&file, bytes)?);
-    figures.load.push(side.postgres.load(options.scale)?.as_secs_f64());
-    side.postgres.sql("CHECKPOINT")?;
-    let before = bytes_written(&side.disk)?;
-    let begun = Instant::now();
-    let tpcb = side.postgres.pgbench(options.clients, options.seconds, false)?;
-    // What a checkpoint still owes to the disk belongs to the transactions.
-    side.postgres.sql("CHECKPOINT")?;
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let written = (bytes_written(&side.disk)? - before) as f64;
-    eprintln!("  {:.0} transactions/s in {:.0} s", tpcb.per_second, begun.elapsed().as_secs_f64());
-    figures.bytes_per_transaction.push(written / tpcb.transactions);
-    figures.tpcb.push(tpcb.per_second);
-    figures.select.push(side.postgres.pgbench(options.clients, options.seconds, true)?.per_second);
+    fs::remove_file(&file)?;
     Ok(())
 }
 
-fn print(options: &Options, [plain, volume]: &[Figures; 2]) {
+fn run(options: &Options, postgres: &Postgres, disk: &Path, figures: &mut Figures) -> Result<(), Failure> {
+    let before = bytes_written(disk)?;
+    let begun = Instant::now();
+    let tpcb = postgres.pgbench(options.clients, options.seconds, false)?;
+    // What a checkpoint still owes to the disk belongs to the transactions.
+    postgres.sql("CHECKPOINT")?;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let written = (bytes_written(disk)? - before) as f64;
+    eprintln!("  {:.0} transactions/s in {:.0} s", tpcb.per_second, begun.elapsed().as_secs_f64());
+    figures.bytes_per_transaction.push(written / tpcb.transactions);
+    figures.tpcb.push(tpcb.per_second);
+    figures.select.push(postgres.pgbench(options.clients, options.seconds, true)?.per_second);
+    Ok(())
+}
+
+fn print(options: &Options, scale: u32, [plain, volume]: &[Figures; 2]) {
     println!(
-        "scale {}, {} clients, {} s a run, shared_buffers {}, {} rounds; medians",
-        options.scale, options.clients, options.seconds, options.shared_buffers, options.rounds
+        "\nscale {scale}, {} clients, {} s a run, shared_buffers {}, {} rounds; medians\n",
+        options.clients, options.seconds, options.shared_buffers, options.rounds
     );
     println!("| work | plain | volume | ratio |");
     println!("|---|---|---|---|");
@@ -173,7 +228,7 @@ fn print(options: &Options, [plain, volume]: &[Figures; 2]) {
         ("sequential read, cold, MiB/s", &plain.read, &volume.read),
         ("8 KiB write + fdatasync, µs", &plain.fsync, &volume.fsync),
     ];
-    for (name, plain, volume) in rows {
+    for (name, plain, volume) in rows.into_iter().filter(|(_, plain, _)| !plain.is_empty()) {
         let (plain, volume) = (median(plain.to_vec()), median(volume.to_vec()));
         println!("| {name} | {plain:.0} | {volume:.0} | {:.2} |", volume / plain);
     }
