@@ -22,8 +22,8 @@ def openssl(*arguments):
 class Importer:
     """Wraps material for a key and imports it."""
 
-    def __init__(self, root, directory):
-        self.kms, self.directory = root.kms, directory
+    def __init__(self, kms, directory):
+        self.kms, self.directory = kms, directory
 
     def file(self, name, content):
         path = self.directory / name
@@ -51,7 +51,7 @@ class Importer:
 
 @pytest.fixture
 def importer(root, tmp_path):
-    return Importer(root, tmp_path)
+    return Importer(root.kms, tmp_path)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ SERVED = {
         "UntagResource", "ListResourceTags", "UpdateKeyDescription", "GetKeyLastUsage", "GenerateMac", "VerifyMac",
         "Sign", "Verify", "GetPublicKey", "DeriveSharedSecret", "GenerateDataKeyPair",
         "GenerateDataKeyPairWithoutPlaintext", "GetParametersForImport", "ImportKeyMaterial",
-        "DeleteImportedKeyMaterial",
+        "DeleteImportedKeyMaterial", "ReplicateKey", "UpdatePrimaryRegion",
     },
     "rds": {
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",

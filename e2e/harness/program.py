@@ -39,7 +39,7 @@ def _free_ports():
 class Server:
     """A home and what runs on it. The home is a new directory, or an empty one that is given, with a place for the log."""
 
-    def __init__(self, init=(), scheme="http", home=None, log=None, snapshots=None, **clusters):
+    def __init__(self, init=(), scheme="http", home=None, log=None, snapshots=None, regions=(), **clusters):
         self.home = home or pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
         self.process = None
@@ -47,7 +47,7 @@ class Server:
         self.log = log or self.home.with_suffix(".log")
         self.scheme = scheme
         self.init(init)
-        self.configure(clusters, snapshots or {})
+        self.configure(clusters, snapshots or {}, regions)
 
     # --- the command line
 
@@ -72,7 +72,7 @@ class Server:
             self.run("init", "--account-id", ACCOUNT, "--region", REGION, "--access-key-id", ACCESS_KEY,
                      "--secret-access-key-file", file.name, *more)
 
-    def configure(self, clusters, snapshots):
+    def configure(self, clusters, snapshots, regions=()):
         """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
         path = self.home / "config.toml"
         config = tomllib.loads(path.read_text())
@@ -81,6 +81,8 @@ class Server:
                                "volume_gib": 4, "key_check_seconds": 2,
                                "parameters": {"shared_buffers": "32MB"}} | clusters
         config["snapshots"] |= snapshots
+        if regions:
+            config["regions"] = list(regions)
         with open(path, "w") as file:
             file.write(_toml(config))
             file.flush()
@@ -227,4 +229,6 @@ def _toml(table, name=""):
 def _toml_value(value):
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
     return str(value) if isinstance(value, (int, float)) else '"' + str(value).replace('"', '\\"') + '"'

@@ -8,7 +8,7 @@ use std::{
 
 use api_kms::Quotas;
 use engine::{Memory, SpaceLimits};
-use ids::Region;
+use ids::{Region, Regions};
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
@@ -19,8 +19,12 @@ use crate::home::Home;
 pub struct Config {
     /// Address and port of the one endpoint. Anything but loopback needs TLS.
     pub listen: SocketAddr,
-    /// The region that `strongroom env` tells clients; the server serves every region.
+    /// The server's own region: `strongroom env` tells it to clients.
     pub region: Region,
+    /// Regions that are served beside it, as if each were a server of its own. None: those of AWS's commercial partition,
+    /// and others that have keys already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Region>,
     /// PEM files with the certificate chain and its key; TLS is on when both are given.
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -107,6 +111,7 @@ impl Default for Config {
         Self {
             listen: ([127, 0, 0, 1], 7800).into(),
             region: "us-west-2".parse().expect("a constant"),
+            regions: Vec::new(),
             tls_certificate: None,
             tls_key: None,
             passphrase_file: None,
@@ -223,6 +228,24 @@ impl Config {
         Ok(config)
     }
 
+    /// The regions that are served, where some have keys already.
+    pub fn served(&self, with_keys: Regions) -> Regions {
+        let mut served: Regions = if self.regions.is_empty() {
+            let mut all = Regions::commercial();
+            all.extend(with_keys.iter().cloned());
+            all
+        } else {
+            for left_out in with_keys.iter().filter(|region| !self.regions.contains(region)) {
+                if *left_out != self.region {
+                    tracing::warn!(region = %left_out, "there are keys in a region that `regions` leaves out: nobody can use them");
+                }
+            }
+            self.regions.iter().cloned().collect()
+        };
+        served.extend([self.region.clone()]);
+        served
+    }
+
     /// Where the root key of a home comes from.
     pub fn root_key(&self, home: &Home) -> custody::Source {
         let file = home.root_key();
@@ -283,11 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn the_own_region_is_served_beside_those_that_are_named_or_all_of_aws() {
+        let regions = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Regions>();
+        let named = read("region = \"cellar-1\"\nregions = [\"eu-west-1\"]").unwrap();
+        assert_eq!(named.served(regions(&["us-east-1"])), regions(&["cellar-1", "eu-west-1"]));
+        let all = read("region = \"cellar-1\"").unwrap().served(regions(&["attic-1"]));
+        let mut expected = Regions::commercial();
+        expected.extend(regions(&["attic-1", "cellar-1"]).iter().cloned());
+        assert_eq!(all, expected);
+    }
+
+    #[test]
     fn a_bad_value_names_its_key() {
         for (text, key) in [
             ("listen = 7", "listen"),
             ("nonsense = 1", "nonsense"),
             ("region = \"Mars\"", "region"),
+            ("regions = [\"Mars\"]", "regions"),
             ("tls_key = \"k\"", "tls_certificate"),
             ("[clusters]\nfirst_port = 0", "first_port"),
             ("[clusters]\nkey_check_seconds = 0", "key_check_seconds"),

@@ -88,7 +88,9 @@ impl KeyService for LocalKeyService {
             let described: Described = self.call(by, "DescribeKey", json!({"KeyId": key})).await?;
             let Metadata { arn, key_state, key_spec, key_usage } = described.key_metadata;
             let symmetric = key_spec == "SYMMETRIC_DEFAULT" && key_usage == "ENCRYPT_DECRYPT";
-            Ok(KeyDescription { arn, enabled: key_state == "Enabled", symmetric })
+            // A multi-Region key does everything while it changes places with its primary.
+            let enabled = matches!(key_state.as_str(), "Enabled" | "Updating");
+            Ok(KeyDescription { arn, enabled, symmetric })
         })
     }
 

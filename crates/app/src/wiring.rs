@@ -11,7 +11,7 @@ use custody::Custody;
 use engine::{LocalHost, LocalTransfers};
 use envelope::{DoesNotOpen, SystemEntropy};
 use front::{Directory, Endpoint, Pipeline, Router};
-use ids::Clock;
+use ids::{Clock, Regions};
 use store::Store;
 use tokio::{
     net::UnixListener,
@@ -27,7 +27,7 @@ use crate::{
     admin, cli::Failure, config::Config, home::Home, key_service::LocalKeyService, system::SystemClock,
 };
 
-/// How often the key service looks for deletions and rotations that are due.
+/// How often the key service looks for deletions and rotations that are due; what is due at once it says itself.
 const KMS_PERIOD: Duration = Duration::from_secs(30);
 
 /// The services over the state of a home; nothing runs by itself yet.
@@ -39,6 +39,7 @@ pub struct Core {
     trail: Arc<Trail>,
     pipeline: Arc<Pipeline>,
     clock: Arc<dyn Clock>,
+    regions: Regions,
 }
 
 impl Core {
@@ -72,7 +73,9 @@ impl Core {
             Arc::clone(&clock),
             Arc::clone(&directory),
         );
-        let kms = Arc::new(kms.await?.with_quotas(config.quotas));
+        let kms = kms.await?;
+        let regions = config.served(kms.regions());
+        let kms = Arc::new(kms.with_quotas(config.quotas).serving(regions.clone()));
         api_trail::close_interrupted(&trail, &store, clock.now()).await?;
 
         let pipeline = Arc::new(Pipeline::new(directory, Arc::clone(&trail), Arc::clone(&clock)));
@@ -92,7 +95,7 @@ impl Core {
         };
         let rds = cluster_service(home, config, doors).await;
         pipeline.metrics().collect(rds.volume_metrics());
-        Ok(Self { iam, kms, rds, store, trail, pipeline, clock })
+        Ok(Self { iam, kms, rds, store, trail, pipeline, clock, regions })
     }
 
     /// The cluster service.
@@ -127,13 +130,13 @@ impl Services {
         snapshots: Option<Location>,
     ) -> Result<Self, Failure> {
         let core = Core::open(home, config, custody, snapshots).await?;
-        let Core { iam, kms, rds, trail, pipeline, clock, .. } = &core;
+        let Core { iam, kms, rds, trail, pipeline, clock, regions, .. } = &core;
         let mut router = Router::default();
         api_iam::operations(&mut router, Arc::clone(iam), Arc::clone(trail));
         api_kms::operations(&mut router, Arc::clone(kms));
         api_rds::operations(&mut router, Arc::clone(rds));
         api_trail::operations(&mut router, Arc::clone(trail));
-        let endpoint = Arc::new(Endpoint::new(Arc::clone(pipeline), router));
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(pipeline), router, regions.clone()));
 
         let (stop, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
@@ -182,6 +185,7 @@ async fn due_work(kms: Arc<Kms>, clock: Arc<dyn Clock>, mut stop: watch::Receive
         }
         tokio::select! {
             () = tokio::time::sleep(KMS_PERIOD) => {}
+            () = kms.has_work() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }

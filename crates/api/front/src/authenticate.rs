@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ids::Timestamp;
+use ids::{Region, Regions, Timestamp};
 use subtle::ConstantTimeEq;
 use wire::{
     Audience, Fault, ServiceId,
@@ -17,9 +17,13 @@ use crate::{caller::Caller, directory::Directory};
 /// A signing key is derived once a day for each key, region and service. Past this many, all are dropped.
 const CACHED_KEYS: usize = 4096;
 
+/// Where global services are signed for, whatever region their client is for.
+const GLOBAL: &str = "us-east-1";
+
 /// Proves who sent a request.
 pub(crate) struct Authenticator {
     directory: Arc<dyn Directory>,
+    regions: Regions,
     keys: Mutex<HashMap<Scope, Arc<SigningKey>>>,
 }
 
@@ -34,12 +38,12 @@ type Scope = (String, String, String, String);
 pub(crate) struct Proven {
     pub caller: Caller,
     pub service: ServiceId,
-    pub region: ids::Region,
+    pub region: Region,
 }
 
 impl Authenticator {
-    pub(crate) fn new(directory: Arc<dyn Directory>) -> Self {
-        Self { directory, keys: Mutex::default() }
+    pub(crate) fn new(directory: Arc<dyn Directory>, regions: Regions) -> Self {
+        Self { directory, regions, keys: Mutex::default() }
     }
 
     /// # Errors
@@ -57,6 +61,7 @@ impl Authenticator {
         });
         let audience = service.audience();
         signature.check_scope(service)?;
+        let region = self.served(&signature, service)?;
         let credential = self.directory.credential(&signature.access_key_id).filter(|found| found.active);
         let credential = credential.ok_or_else(|| sigv4::unknown_key(audience))?;
         let key = self.signing_key(&signature, credential.secret.expose());
@@ -78,8 +83,14 @@ impl Authenticator {
         if service == ServiceId::Iam && credential.session_token.is_some() && !is_role(&credential.caller) {
             return Err(sigv4::unknown_key(audience));
         }
-        let region = signature.region.parse().map_err(Fault::internal)?;
         Ok(Proven { caller: credential.caller, service, region })
+    }
+
+    /// The region of a signature, if it is one that is served.
+    fn served(&self, signature: &Signature, service: ServiceId) -> Result<Region, Fault> {
+        let global = matches!(service, ServiceId::Iam | ServiceId::Sts) && signature.region == GLOBAL;
+        let region = signature.region.parse().ok().filter(|region| global || self.regions.serve(region));
+        region.ok_or_else(|| sigv4::other_region(service.audience(), &signature.region))
     }
 
     fn signing_key(&self, signature: &Signature, secret: &str) -> Arc<SigningKey> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use ids::Regions;
 use tokio::sync::watch;
 use wire::{
     Audience, Fault, ServiceId, json,
@@ -47,9 +48,9 @@ pub(crate) struct Peer {
 }
 
 impl Endpoint {
-    /// An endpoint that serves the operations of `router`.
-    pub fn new(pipeline: Arc<Pipeline>, router: Router) -> Self {
-        let authenticator = Authenticator::new(Arc::clone(&pipeline.directory));
+    /// An endpoint that serves the operations of `router` in some regions.
+    pub fn new(pipeline: Arc<Pipeline>, router: Router, regions: Regions) -> Self {
+        let authenticator = Authenticator::new(Arc::clone(&pipeline.directory), regions);
         Self { pipeline, router, authenticator, under_way: watch::Sender::new(()) }
     }
 

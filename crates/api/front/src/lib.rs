@@ -27,7 +27,7 @@ pub use http::{AUTHORIZATION_MESSAGE, Endpoint};
 pub use metrics::Metrics;
 pub use operation::{Ask, Authorized, Effect, Operation};
 pub use pipeline::Pipeline;
-pub use record::owner_copies;
+pub use record::{elsewhere, lowered, owner_copies};
 pub use router::Router;
 pub use server::{Server, ServerError};
 pub use tls::{TlsError, server_config};

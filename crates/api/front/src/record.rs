@@ -192,6 +192,18 @@ fn base(service: ServiceId, name: &str, read_only: bool, call: &Call, now: Times
     }
 }
 
+/// The record of what a call does in another region, beside that of the call itself; what it concerns there and asked
+/// for is the operation's to say.
+pub fn elsewhere(service: ServiceId, name: &str, call: &Call, region: &Region, now: Timestamp) -> Record {
+    Record {
+        event_id: uuid::Uuid::new_v4().to_string(),
+        aws_region: region.clone(),
+        resources: Vec::new(),
+        additional_event_data: None,
+        ..base(service, name, false, call, now)
+    }
+}
+
 /// IAM is global, and its records are those of one region.
 fn region(service: ServiceId, call: &Call) -> Region {
     match service {
@@ -268,6 +280,6 @@ fn attributes(began: Timestamp) -> Value {
 }
 
 /// Member names as the trail writes them. The keys of encryption contexts are data and stay as they are.
-fn lowered(value: Value) -> Value {
+pub fn lowered(value: Value) -> Value {
     lower_camel_members(value, &|name| name.contains("EncryptionContext"))
 }

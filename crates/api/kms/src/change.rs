@@ -18,6 +18,7 @@ use crate::{
     policy,
     registry::{KeyChange, Kms},
     rows,
+    work::Event,
 };
 
 type Edit = Box<dyn FnOnce(&mut Entries) + Send>;
@@ -46,7 +47,7 @@ impl Kms {
         self.key(name).ok_or_else(|| fault::no_key(name))
     }
 
-    /// Changes one key for a call.
+    /// Changes one key for a call; nothing that related keys share.
     pub(crate) async fn change_key<T>(
         &self,
         call: &Call,
@@ -69,6 +70,21 @@ impl Changing<'_> {
         self.change.mark(event_id).await.map_err(Fault::internal)
     }
 
+    /// The same for several.
+    pub async fn mark_all(&mut self, events: &[Event]) -> Result<(), Fault> {
+        for event in events {
+            self.mark(event.id()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes to the replicas of a primary what it shares, if it has an event for that.
+    pub async fn follow(&mut self, event: Option<&Event>, primary: &Key) -> Result<(), Fault> {
+        let Some(event) = event else { return Ok(()) };
+        self.mark(event.id()).await?;
+        self.share(primary, None).await
+    }
+
     /// Writes a key that was not there before and waits for its material.
     pub async fn new_external(&mut self, key: Key) -> Result<(), Fault> {
         let policy = policy_of(&key)?;
@@ -78,8 +94,41 @@ impl Changing<'_> {
     /// Writes a key that was not there before, with its first material.
     pub async fn new_key(&mut self, key: Key, material: Material) -> Result<(), Fault> {
         let policy = policy_of(&key)?;
-        let material = Some((key.current_material().to_owned(), material));
+        let material = Some((key.current_material().to_owned(), Arc::new(material)));
         self.put_entry(Entry { key, policy, materials: HashMap::new() }, material).await
+    }
+
+    /// Writes a replica that was not there before, with what its primary has.
+    pub async fn new_replica(
+        &mut self,
+        key: Key,
+        materials: HashMap<String, Arc<Material>>,
+    ) -> Result<(), Fault> {
+        let policy = policy_of(&key)?;
+        rows::put_key(self.change.tx(), &key).await.map_err(Fault::internal)?;
+        for (id, material) in &materials {
+            self.put_material(&key.name, id, material).await?;
+        }
+        self.edit(Entry { key, policy, materials });
+        Ok(())
+    }
+
+    /// Writes to the replicas of a primary what it shares after this change: `new` came with a rotation.
+    async fn share(&mut self, primary: &Key, new: Option<&(String, Arc<Material>)>) -> Result<(), Fault> {
+        for replica in self.kms.others(&primary.name) {
+            let mut key = replica.key.clone();
+            key.adopt(primary);
+            let kept: BTreeSet<_> = key.materials.iter().chain(&key.pending).map(|m| m.id.clone()).collect();
+            let gone = replica.materials.keys().filter(|id| !kept.contains(*id));
+            let mut materials = replica.materials.clone();
+            for id in gone {
+                rows::delete_material(self.change.tx(), &key.name, id).await.map_err(Fault::internal)?;
+                materials.remove(id);
+            }
+            let entry = Entry { key, policy: Arc::clone(&replica.policy), materials };
+            self.put_entry(entry, new.cloned()).await?;
+        }
+        Ok(())
     }
 
     /// Writes a changed key. Told is what decides on its use: state, policy, and tags, of which policies can
@@ -100,7 +149,7 @@ impl Changing<'_> {
     ) -> Result<(), Fault> {
         self.tell_of(&old.key, &key);
         let entry = Entry { key, policy: Arc::clone(&old.policy), materials: old.materials.clone() };
-        self.put_entry(entry, Some((id, material))).await
+        self.put_entry(entry, Some((id, Arc::new(material)))).await
     }
 
     /// Writes a key that lost materials.
@@ -122,28 +171,36 @@ impl Changing<'_> {
         }
     }
 
-    /// Writes a key that was rotated to a new material.
+    /// Writes a key that was rotated to a new material, and its replicas.
     pub async fn rotate(&mut self, old: &Entry, key: Key, material: Material) -> Result<(), Fault> {
+        let material = (key.current_material().to_owned(), Arc::new(material));
+        self.share(&key, Some(&material)).await?;
         let entry = Entry { key, policy: Arc::clone(&old.policy), materials: old.materials.clone() };
-        let material = Some((entry.key.current_material().to_owned(), material));
-        self.put_entry(entry, material).await
+        self.put_entry(entry, Some(material)).await
     }
 
     async fn put_entry(
         &mut self,
         mut entry: Entry,
-        material: Option<(String, Material)>,
+        material: Option<(String, Arc<Material>)>,
     ) -> Result<(), Fault> {
         let key = &entry.key;
         rows::put_key(self.change.tx(), key).await.map_err(Fault::internal)?;
         if let Some((id, material)) = material {
-            rows::put_material(self.change.tx(), &self.kms.custody, &key.name, &id, &material)
-                .await
-                .map_err(Fault::internal)?;
-            entry.materials.insert(id, Arc::new(material));
+            self.put_material(&key.name, &id, &material).await?;
+            entry.materials.insert(id, material);
         }
-        self.edits.push(Box::new(move |entries| entries.put_key(Arc::new(entry))));
+        self.edit(entry);
         Ok(())
+    }
+
+    async fn put_material(&mut self, key: &KeyName, id: &str, material: &Material) -> Result<(), Fault> {
+        let custody = &self.kms.custody;
+        rows::put_material(self.change.tx(), custody, key, id, material).await.map_err(Fault::internal)
+    }
+
+    fn edit(&mut self, entry: Entry) {
+        self.edits.push(Box::new(move |entries| entries.put_key(Arc::new(entry))));
     }
 
     pub async fn delete_key(&mut self, name: &KeyName) -> Result<(), Fault> {

@@ -1,17 +1,64 @@
 //! New keys: those of customers, and the one that a service makes for itself at its first use.
 
 use envelope::SystemEntropy;
+use front::{Ask, Call};
 use ids::{AccountId, Arn, Entropy as _, Region, Timestamp};
-use kms::{AliasName, Key, KeyId, KeyName, KeySpec, KeyUsage, Manager};
+use kms::{AliasName, Key, KeyId, KeyName, KeySpec, KeyUsage, Manager, MultiRegion, Origin};
 use wire::Fault;
 
-use crate::{entries::Alias, material::Material, registry::Kms, work::Event};
+use crate::{
+    entries::Alias,
+    fault,
+    material::Material,
+    registry::Kms,
+    tags::{Tag, with_tags},
+    target::{REQUESTED_REGION, ask_of},
+    work::Event,
+};
 
 /// A new key's name, with an id that no other key has.
 pub fn new_name(account: &AccountId, region: &Region) -> KeyName {
+    named(account, region, KeyId::from_random)
+}
+
+/// The same for a multi-Region key.
+pub fn new_multi_region_name(account: &AccountId, region: &Region) -> KeyName {
+    named(account, region, KeyId::multi_region_from_random)
+}
+
+fn named(account: &AccountId, region: &Region, id: fn([u8; 16]) -> KeyId) -> KeyName {
     let mut random = [0; 16];
     SystemEntropy.fill(&mut random);
-    KeyName { account: account.clone(), region: region.clone(), id: KeyId::from_random(random) }
+    KeyName { account: account.clone(), region: region.clone(), id: id(random) }
+}
+
+/// A key that is to be.
+#[derive(Debug)]
+pub struct Planned {
+    pub name: KeyName,
+    pub kind: (KeySpec, KeyUsage),
+    pub origin: Origin,
+    pub multi_region: Option<MultiRegion>,
+}
+
+/// The questions whether the caller may make a key, with its tags, where it is to be.
+pub fn create_asks(call: &Call, planned: &Planned, tags: &[Tag], bypass: bool) -> Vec<Ask> {
+    let Planned { name, kind: (spec, usage), origin, multi_region } = planned;
+    let here = |ask: Ask| ask.with(REQUESTED_REGION, [name.region.as_str()]);
+    let create = with_tags(here(ask_of(call, "kms:CreateKey", "*")), tags)
+        .with("kms:BypassPolicyLockoutSafetyCheck", [bypass.to_string()])
+        .with("kms:KeySpec", [spec.name()])
+        .with("kms:KeyUsage", [usage.name()])
+        .with("kms:CustomerMasterKeySpec", [spec.name()])
+        .with("kms:CustomerMasterKeyUsage", [usage.name()])
+        .with("kms:KeyOrigin", [origin.name()])
+        .with("kms:MultiRegion", [multi_region.is_some().to_string()])
+        .with("kms:MultiRegionKeyType", multi_region.map(MultiRegion::name));
+    if tags.is_empty() {
+        return vec![create];
+    }
+    let tag = here(ask_of(call, "kms:TagResource", name.to_string())).on(&name.account);
+    vec![create, with_tags(tag, tags)]
 }
 
 /// A key with the policy that its manager gives it, and its first material.
@@ -56,6 +103,18 @@ fn key_of(
 }
 
 impl Kms {
+    /// Checks that an account can have one more key of its own in a region.
+    ///
+    /// # Errors
+    /// `LimitExceededException`
+    pub fn check_room(&self, account: &AccountId, region: &Region) -> Result<(), Fault> {
+        let most = self.quotas.keys;
+        if self.customer_keys_in(account, region) < most {
+            return Ok(());
+        }
+        Err(fault::limit(format!("An account can have {most} keys in a region.")))
+    }
+
     /// The AWS managed key of RDS, made at its first use: one in each account and region.
     ///
     /// # Errors

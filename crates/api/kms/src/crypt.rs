@@ -176,10 +176,10 @@ pub fn encrypt(entry: &Entry, context: &EncryptionContext, plaintext: &[u8]) -> 
 ///
 /// # Errors
 /// `InvalidCiphertextException` without a text for anything that does not open; `IncorrectKeyException` for
-/// the blob of another key.
+/// the blob of a key that is not related.
 pub fn decrypt(entry: &Entry, context: &EncryptionContext, blob: &[u8]) -> Result<Decrypted, Fault> {
     let read = blob::Blob::parse(blob).map_err(|_| invalid_ciphertext())?;
-    if read.key_arn != entry.key.name.to_string() {
+    if !entry.key.name.is_related_to(read.key_arn) {
         return Err(fault::incorrect_key());
     }
     let material_id = hex::encode(read.material);
@@ -189,7 +189,8 @@ pub fn decrypt(entry: &Entry, context: &EncryptionContext, blob: &[u8]) -> Resul
     Ok(Decrypted { plaintext, material_id })
 }
 
-/// The key that a blob names; `None` for the key of another region.
+/// The key of a region that a blob names: for that of a multi-Region key the one related to it here. `None` for any
+/// other key of another region.
 ///
 /// # Errors
 /// `InvalidCiphertextException` for what is no blob.
@@ -197,10 +198,13 @@ pub fn key_of(blob: &[u8], region: &ids::Region) -> Result<Option<KeyName>, Faul
     let read = blob::Blob::parse(blob).map_err(|_| invalid_ciphertext())?;
     let arn: ids::Arn = read.key_arn.parse().map_err(|_| invalid_ciphertext())?;
     let account = arn.account.parse().map_err(|_| invalid_ciphertext())?;
-    match kms::read_name(read.key_arn, &account, region) {
+    let sealed_in = arn.region.parse().map_err(|_| invalid_ciphertext())?;
+    match kms::read_name(read.key_arn, &account, &sealed_in) {
         // As written here, and not only as read: another partition would name the same key.
-        Ok(Named::Key(name)) if name.to_string() == read.key_arn => Ok(Some(name)),
-        Err(kms::BadName::OtherRegion(_)) => Ok(None),
+        Ok(Named::Key(name)) if name.to_string() == read.key_arn => {
+            let is_here = name.region == *region || name.id.is_multi_region();
+            Ok(is_here.then(|| name.in_region(region)))
+        }
         _ => Err(invalid_ciphertext()),
     }
 }

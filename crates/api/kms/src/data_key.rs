@@ -70,7 +70,7 @@ impl Wanted {
     pub async fn resolve(&self, kms: &Kms, call: &Call, action: &str) -> Result<Target, Fault> {
         self.length()?;
         check_context(&self.encryption_context)?;
-        token::check(kms, &self.grant_tokens)?;
+        token::check(kms, call, &self.grant_tokens)?;
         resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
     }
 

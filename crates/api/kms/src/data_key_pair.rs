@@ -43,7 +43,7 @@ impl Wanted {
     /// As [`resolve`]; `ValidationException` for too long a context.
     pub async fn resolve(&self, kms: &Kms, call: &Call, action: &str) -> Result<Target, Fault> {
         check_context(&self.encryption_context)?;
-        token::check(kms, &self.grant_tokens)?;
+        token::check(kms, call, &self.grant_tokens)?;
         resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
     }
 

@@ -41,6 +41,8 @@ pub struct Alias {
 #[derive(Default)]
 pub struct Entries {
     keys: BTreeMap<KeyName, Arc<Entry>>,
+    /// Where the keys with a multi-Region id are.
+    regions_of: HashMap<(AccountId, KeyId), BTreeSet<Region>>,
     aliases: BTreeMap<AliasName, Alias>,
     aliases_of: HashMap<KeyName, BTreeSet<String>>,
     grants: HashMap<KeyName, Grants>,
@@ -74,6 +76,14 @@ impl Entries {
         let first = KeyName { account: account.clone(), region: region.clone(), id: KeyId::first() };
         let here = move |name: &KeyName| name.account == *account && name.region == *region;
         self.keys.range(first..).take_while(move |(name, _)| here(name)).map(|(_, entry)| entry)
+    }
+
+    /// A key and all that are related to it, in order of their regions.
+    pub fn related<'a>(&'a self, name: &'a KeyName) -> impl Iterator<Item = &'a Arc<Entry>> {
+        let regions = self.regions_of.get(&(name.account.clone(), name.id.clone()));
+        let alone = regions.is_none().then_some(&name.region);
+        let all = regions.into_iter().flatten().chain(alone);
+        all.filter_map(|region| self.keys.get(&name.in_region(region)))
     }
 
     pub fn alias(&self, name: &AliasName) -> Option<&Alias> {
@@ -122,12 +132,24 @@ impl Entries {
     }
 
     pub fn put_key(&mut self, entry: Arc<Entry>) {
-        self.keys.insert(entry.key.name.clone(), entry);
+        let name = &entry.key.name;
+        if entry.key.multi_region.is_some() {
+            let regions = self.regions_of.entry((name.account.clone(), name.id.clone())).or_default();
+            regions.insert(name.region.clone());
+        }
+        self.keys.insert(name.clone(), entry);
     }
 
     /// Removes a key with its aliases and grants.
     pub fn remove_key(&mut self, name: &KeyName) {
         self.keys.remove(name);
+        let set = (name.account.clone(), name.id.clone());
+        if let Some(regions) = self.regions_of.get_mut(&set) {
+            regions.remove(&name.region);
+            if regions.is_empty() {
+                self.regions_of.remove(&set);
+            }
+        }
         for id in self.grants.remove(name).into_iter().flat_map(|grants| grants.by_id.into_keys()) {
             self.grant_keys.remove(&id);
         }

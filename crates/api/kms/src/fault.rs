@@ -20,7 +20,7 @@ pub fn refused(key: &KeyName, refusal: &Refusal) -> Fault {
             "The on-demand rotations limit has been reached for the given keyId. No more on-demand \
              rotations can be performed for this key: {key}"
         )),
-        Refusal::Origin(_) => unsupported(format!("{key} {refusal}")),
+        Refusal::Origin(_) | Refusal::NotPrimary => unsupported(format!("{key} {refusal}")),
         Refusal::OtherMaterial => incorrect_material(),
         Refusal::OnePending { new, waiting } => Fault::client(
             "KMSInvalidStateException",

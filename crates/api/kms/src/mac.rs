@@ -33,7 +33,7 @@ impl Wanted {
     /// # Errors
     /// As [`resolve`].
     pub async fn resolve(&self, kms: &Kms, call: &Call, action: &str) -> Result<Target, Fault> {
-        token::check(kms, &self.grant_tokens)?;
+        token::check(kms, call, &self.grant_tokens)?;
         resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
     }
 

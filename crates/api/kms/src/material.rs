@@ -53,8 +53,8 @@ impl Material {
         }
     }
 
-    /// Its id as a material of a key: 64 hex digits.
+    /// Its id as a material of a key, and of all that are related to it: 64 hex digits.
     pub fn id(&self, key: &KeyName) -> String {
-        hex::encode(material_id(&key.to_string(), self.expose()))
+        hex::encode(material_id(&key.shared(), self.expose()))
     }
 }

@@ -1,8 +1,10 @@
 //! What is told of a key (`KeyMetadata`, spec/kms.md §5).
 
 use ids::Timestamp;
-use kms::{Import, Key, KeySpec, KeyState, KeyUsage, Manager, Origin};
+use kms::{Import, Key, KeyName, KeySpec, KeyState, KeyUsage, Manager, MultiRegion, Origin};
 use serde::Serialize;
+
+use crate::registry::Kms;
 
 /// What is told of any key.
 #[derive(Debug, Serialize)]
@@ -20,6 +22,9 @@ pub struct KeyMetadata {
     key_state: KeyState,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<Timestamp>,
+    /// Of a primary that waits for the deletion of its replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_deletion_window_in_days: Option<u32>,
     origin: Origin,
     /// When imported material goes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,9 +38,49 @@ pub struct KeyMetadata {
     #[serde(flatten)]
     algorithms: Algorithms,
     multi_region: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_region_configuration: Option<MultiRegionConfiguration>,
     /// Of symmetric keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
+}
+
+/// A multi-Region key and all that are related to it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MultiRegionConfiguration {
+    multi_region_key_type: MultiRegion,
+    primary_key: RelatedKey,
+    replica_keys: Vec<RelatedKey>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RelatedKey {
+    arn: String,
+    region: String,
+}
+
+impl From<&KeyName> for RelatedKey {
+    fn from(name: &KeyName) -> Self {
+        Self { arn: name.to_string(), region: name.region.to_string() }
+    }
+}
+
+impl MultiRegionConfiguration {
+    fn of(kms: &Kms, key: &Key) -> Option<Self> {
+        let multi_region_key_type = key.multi_region?;
+        let others = kms.others(&key.name);
+        let all = others.iter().map(|entry| &entry.key).chain([key]);
+        let (replicas, primaries): (Vec<_>, Vec<_>) = all.partition(|related| related.is_replica());
+        let mut replicas: Vec<_> = replicas.into_iter().map(|replica| &replica.name).collect();
+        replicas.sort();
+        Some(Self {
+            multi_region_key_type,
+            primary_key: primaries.first().map_or(&key.name, |primary| &primary.name).into(),
+            replica_keys: replicas.into_iter().map(RelatedKey::from).collect(),
+        })
+    }
 }
 
 /// The algorithms of a key: the usage says in which member.
@@ -79,8 +124,9 @@ fn current_import(key: &Key) -> Option<&Import> {
     key.materials.last().and_then(|material| material.imported.as_ref()).filter(|import| import.present)
 }
 
-impl From<&Key> for KeyMetadata {
-    fn from(key: &Key) -> Self {
+impl KeyMetadata {
+    /// What is told of a key, there already or about to be.
+    pub fn of(kms: &Kms, key: &Key) -> Self {
         let imported = current_import(key);
         Self {
             account: key.name.account.to_string(),
@@ -92,6 +138,7 @@ impl From<&Key> for KeyMetadata {
             key_usage: key.usage,
             key_state: key.state,
             deletion_date: key.deletion,
+            pending_deletion_window_in_days: key.deletion_window,
             origin: key.origin,
             valid_to: imported.and_then(|import| import.expires),
             expiration_model: imported.map(expiration_model),
@@ -99,7 +146,8 @@ impl From<&Key> for KeyMetadata {
             customer_master_key_spec: key.spec.if_old(),
             key_spec: key.spec,
             algorithms: Algorithms::from(key),
-            multi_region: false,
+            multi_region: key.multi_region.is_some(),
+            multi_region_configuration: MultiRegionConfiguration::of(kms, key),
             current_key_material_id: (key.spec == KeySpec::Symmetric && !key.materials.is_empty())
                 .then(|| key.current_material().to_owned()),
         }

@@ -7,10 +7,10 @@ use std::{
 
 use custody::Custody;
 use front::{Ask, Call, Directory};
-use ids::{AccountId, Clock, Region, Timestamp};
+use ids::{AccountId, Clock, Region, Regions, Timestamp};
 use kms::{AliasName, Grant, KeyName, KeySpec, Manager};
 use store::Store;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, Notify, broadcast};
 
 use crate::{
     entries::{Alias, Entries, Entry},
@@ -30,8 +30,12 @@ pub struct Kms {
     pub(crate) trail: Arc<audit::Trail>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) quotas: Quotas,
+    /// Where replicas can be.
+    pub(crate) regions: Regions,
     directory: Arc<dyn Directory>,
     entries: RwLock<Entries>,
+    /// Something is due that must not wait.
+    pub(crate) work: Notify,
     /// One change at a time: what it was decided on is still so when it is written.
     pub(crate) changing: Mutex<()>,
     pub(crate) changes: broadcast::Sender<KeyChange>,
@@ -98,8 +102,10 @@ impl Kms {
             trail,
             clock,
             quotas: Quotas::default(),
+            regions: Regions::commercial(),
             directory,
             entries: RwLock::new(entries),
+            work: Notify::new(),
             changing: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
         })
@@ -111,6 +117,22 @@ impl Kms {
         Self { quotas, ..self }
     }
 
+    /// The same where other regions are served than those of AWS.
+    #[must_use]
+    pub fn serving(self, regions: Regions) -> Self {
+        Self { regions, ..self }
+    }
+
+    /// The regions that have keys.
+    pub fn regions(&self) -> Regions {
+        self.read(|entries| entries.keys().map(|entry| entry.key.name.region.clone()).collect())
+    }
+
+    /// Waits until something is due at once; [`crate::run_due`] does it.
+    pub async fn has_work(&self) {
+        self.work.notified().await;
+    }
+
     /// Tells of every change that may take a key away or give it back, after it is durable.
     pub fn changes(&self) -> broadcast::Receiver<KeyChange> {
         self.changes.subscribe()
@@ -118,6 +140,16 @@ impl Kms {
 
     pub(crate) fn key(&self, name: &KeyName) -> Option<Arc<Entry>> {
         self.read(|entries| entries.key(name).cloned())
+    }
+
+    /// A key and all that are related to it, in order of their regions.
+    pub(crate) fn related(&self, name: &KeyName) -> Vec<Arc<Entry>> {
+        self.read(|entries| entries.related(name).cloned().collect())
+    }
+
+    /// Every other key related to one.
+    pub(crate) fn others(&self, name: &KeyName) -> Vec<Arc<Entry>> {
+        self.related(name).into_iter().filter(|entry| entry.key.name != *name).collect()
     }
 
     pub(crate) fn alias(&self, name: &AliasName) -> Option<Alias> {
@@ -183,7 +215,8 @@ impl Kms {
     /// Every key for which something is due.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<KeyName> {
         let due = |entry: &&Arc<Entry>| {
-            entry.key.deletion_due(now) || entry.key.rotation_due(now) || entry.key.expiry_due(now)
+            let key = &entry.key;
+            key.is_settling() || key.deletion_due(now) || key.rotation_due(now) || key.expiry_due(now)
         };
         self.read(|entries| entries.keys().filter(due).map(|entry| entry.key.name.clone()).collect())
     }

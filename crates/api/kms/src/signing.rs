@@ -65,7 +65,7 @@ impl Wanted {
     /// As [`resolve`].
     pub async fn resolve(&self, kms: &Kms, call: &Call, action: &str) -> Result<Target, Fault> {
         call.records_request("MessageType", self.message_type.name());
-        token::check(kms, &self.grant_tokens)?;
+        token::check(kms, call, &self.grant_tokens)?;
         resolve(kms, call, &self.key_id, Accept::KeysAndAliases, action).await
     }
 

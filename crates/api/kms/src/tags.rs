@@ -1,5 +1,7 @@
 //! Tags in requests and answers (spec/kms.md §7).
 
+use std::collections::BTreeMap;
+
 use front::Ask;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,11 @@ pub struct Tag {
 /// Keys and values.
 pub fn pairs(tags: Vec<Tag>) -> impl Iterator<Item = (String, String)> {
     tags.into_iter().map(|tag| (tag.tag_key, tag.tag_value))
+}
+
+/// Tags of a key as the model has them.
+pub fn listed(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect()
 }
 
 /// Adds the condition keys of tags that a request brings (spec/policy.md §6).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use envelope::EncryptionContext;
 use front::{Ask, Call, Caller};
 use iam::Granted;
-use kms::{AliasName, Grant, Key, KeyName, Manager, Named, User};
+use kms::{AliasName, Grant, Key, KeyName, Manager, MultiRegion, Named, User};
 use wire::Fault;
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
 pub const KEY: &str = "AWS::KMS::Key";
 /// The alias of the managed key that is made when somebody asks for it.
 const PREDEFINED: &str = "alias/aws/rds";
+/// The condition key of what a call does in another region than that of its signature.
+pub const REQUESTED_REGION: &str = "aws:RequestedRegion";
 const DESCRIBE: &str = "kms:DescribeKey";
 
 /// Which names an operation takes, and from whom.
@@ -124,9 +126,13 @@ pub fn ask(kms: &Kms, call: &Call, action: &'static str, target: &Target) -> Ask
         .with("kms:CustomerMasterKeySpec", [spec])
         .with("kms:CustomerMasterKeyUsage", [usage])
         .with("kms:KeyOrigin", [key.origin.name()])
-        .with("kms:MultiRegion", ["false"])
+        .with("kms:MultiRegion", [key.multi_region.is_some().to_string()])
+        .with("kms:MultiRegionKeyType", key.multi_region.map(MultiRegion::name))
         .with("kms:ResourceAliases", kms.aliases_of(&key.name))
         .with("kms:RequestAlias", target.alias.clone());
+    if key.name.region != call.region {
+        ask = ask.with(REQUESTED_REGION, [key.name.region.as_str()]);
+    }
     for (tag, value) in &key.tags {
         ask = ask.with(format!("aws:ResourceTag/{tag}"), [value.clone()]);
     }

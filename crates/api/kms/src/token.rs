@@ -1,9 +1,13 @@
 //! Grant tokens: 16 random bytes and the id of a grant in base64. Opaque to callers, no secret, and of no
 //! effect of their own: a grant is in force as soon as it is there (spec/kms.md §11).
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envelope::SystemEntropy;
+use front::Call;
 use ids::Entropy as _;
+use kms::Grant;
 use wire::Fault;
 
 use crate::registry::Kms;
@@ -31,24 +35,30 @@ pub fn new_token(grant_id: &str) -> String {
 ///
 /// # Errors
 /// `InvalidGrantTokenException` for what is no token.
-pub fn grant_of(token: &str) -> Result<String, Fault> {
+fn grant_of(token: &str) -> Result<String, Fault> {
     let bytes = STANDARD.decode(token).ok().filter(|bytes| bytes.len() == RANDOM + ID);
     bytes.map(|bytes| hex::encode(&bytes[RANDOM..])).ok_or_else(invalid)
+}
+
+/// The grant of a token, in the region of a call.
+///
+/// # Errors
+/// `InvalidGrantTokenException`
+pub fn granted(kms: &Kms, call: &Call, token: &str) -> Result<Arc<Grant>, Fault> {
+    let grant = kms.grant(&grant_of(token)?).filter(|grant| grant.key.region == call.region);
+    grant.ok_or_else(invalid)
 }
 
 /// Tokens that come with a use of a key only have to be ours.
 ///
 /// # Errors
-/// `InvalidGrantTokenException`
-pub fn check(kms: &Kms, tokens: &[String]) -> Result<(), Fault> {
-    for token in tokens {
-        kms.grant(&grant_of(token)?).ok_or_else(invalid)?;
-    }
-    Ok(())
+/// As [`granted`].
+pub fn check(kms: &Kms, call: &Call, tokens: &[String]) -> Result<(), Fault> {
+    tokens.iter().try_for_each(|token| granted(kms, call, token).map(drop))
 }
 
 /// The answer to a token of no grant.
-pub fn invalid() -> Fault {
+fn invalid() -> Fault {
     Fault::client("InvalidGrantTokenException", "The grant token is not valid.")
 }
 

@@ -42,7 +42,7 @@ pub struct Init {
     /// Id of the first account, twelve digits [default: a random one]
     #[arg(long, env = "STRONGROOM_ACCOUNT_ID", value_name = "ID")]
     account_id: Option<AccountId>,
-    /// The region that clients are told; the server serves every region.
+    /// The server's own region, which clients are told.
     #[arg(long, env = "STRONGROOM_REGION", default_value = "us-west-2", value_name = "NAME")]
     region: Region,
     /// Access key id of the administrator [default: a new one]

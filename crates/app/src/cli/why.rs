@@ -22,7 +22,7 @@ pub struct Why {
     key: String,
     #[command(flatten)]
     home: HomeOption,
-    /// The region of an alias [default: that of config.toml]
+    /// The region of an alias or a multi-Region key [default: that of config.toml]
     #[arg(long, value_name = "NAME")]
     region: Option<Region>,
     /// Print JSON instead of text.
@@ -66,7 +66,12 @@ async fn resolve(state: &Path, named: &str, region: &Region) -> Result<Key, Fail
         None => {
             let rows = sqlx::query("SELECT arn FROM kms_keys ORDER BY arn").fetch_all(&mut sql).await?;
             let arns = rows.iter().map(|row| row.get::<String, _>(0));
-            arns.filter(|arn| arn.rsplit_once(":key/").is_some_and(|(_, id)| id == named)).collect()
+            let arns: Vec<_> =
+                arns.filter(|arn| arn.rsplit_once(":key/").is_some_and(|(_, id)| id == named)).collect();
+            // Related multi-Region keys have one id: the region says which.
+            let is_here = |arn: &&String| arn.split(':').nth(3) == Some(region.as_str());
+            let here: Vec<_> = arns.iter().filter(is_here).cloned().collect();
+            if here.is_empty() { arns } else { here }
         }
     };
     let arn = match arns.as_slice() {
@@ -269,7 +274,9 @@ Without an encryption context
         let store = Store::open(&state).await.unwrap();
         let mut change = store.internal_change().await.unwrap();
         let foreign = "arn:aws:kms:us-west-2:444455556666:key/k2";
-        for arn in [KEY, foreign] {
+        let related =
+            ["us-west-2", "eu-west-1"].map(|region| format!("arn:aws:kms:{region}:111122223333:key/mrk-1"));
+        for arn in [KEY, foreign, &related[0], &related[1]] {
             sqlx::query("INSERT INTO kms_keys (arn, body) VALUES ($1, '{}')")
                 .bind(arn)
                 .execute(change.tx())
@@ -297,6 +304,10 @@ Without an encryption context
         }
         let elsewhere: Region = "eu-west-1".parse().unwrap();
         assert!(resolve(&state, "alias/orders", &elsewhere).await.is_err());
+        assert_eq!(resolve(&state, "k1", &elsewhere).await.unwrap().arn, KEY);
+        assert_eq!(resolve(&state, "mrk-1", &region).await.unwrap().arn, related[0]);
+        assert_eq!(resolve(&state, "mrk-1", &elsewhere).await.unwrap().arn, related[1]);
+        assert!(resolve(&state, "mrk-1", &"sa-east-1".parse().unwrap()).await.is_err(), "which of them?");
         store.close().await;
         assert_eq!(resolve(&state, "alias/orders", &region).await.unwrap().arn, KEY, "with nobody on it");
     }

@@ -4,9 +4,11 @@
 mod account;
 mod arn;
 mod clock;
+mod regions;
 mod timestamp;
 
 pub use account::{AccountId, InvalidAccountId, InvalidRegion, Region};
 pub use arn::{Arn, InvalidArn};
 pub use clock::{Clock, Entropy};
+pub use regions::Regions;
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
+/// What the id of a multi-Region key begins with.
+const MULTI_REGION: &str = "mrk-";
+
 /// The text is no key id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("Invalid keyId '{0}'")]
@@ -24,7 +27,18 @@ impl KeyId {
         Self(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
     }
 
-    /// The least of all that [`KeyId::from_random`] makes.
+    /// A new id of a multi-Region key from 16 random bytes: its related keys have the same.
+    pub fn multi_region_from_random(bytes: [u8; 16]) -> Self {
+        let uuid = Self::from_random(bytes).0;
+        Self(format!("{MULTI_REGION}{}", uuid.replace('-', "")))
+    }
+
+    /// Whether keys in several regions can have it.
+    pub fn is_multi_region(&self) -> bool {
+        self.0.starts_with(MULTI_REGION)
+    }
+
+    /// The least of all ids that are made here.
     pub fn first() -> Self {
         Self::from_random([0; 16])
     }
@@ -44,7 +58,7 @@ impl FromStr for KeyId {
         let groups: Vec<&str> = text.split('-').collect();
         let uuid = groups.len() == 5
             && groups.iter().zip([8, 4, 4, 4, 12]).all(|(group, length)| hex(group, length));
-        let multi_region = text.strip_prefix("mrk-").is_some_and(|rest| hex(rest, 32));
+        let multi_region = text.strip_prefix(MULTI_REGION).is_some_and(|rest| hex(rest, 32));
         (uuid || multi_region).then(|| Self(text.into())).ok_or_else(|| InvalidKeyId(text.into()))
     }
 }
@@ -80,6 +94,29 @@ impl KeyName {
     /// `arn:aws:kms:<region>:<account>:key/<id>`
     pub fn arn(&self) -> Arn {
         Arn::aws("kms", self.region.as_str(), self.account.as_str(), format!("key/{}", self.id))
+    }
+
+    /// The key with the same id in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &Region) -> Self {
+        Self { region: region.clone(), ..self.clone() }
+    }
+
+    /// What is common to the names of all related keys: an ARN without a region for a multi-Region key, that of
+    /// the key for any other.
+    pub fn shared(&self) -> String {
+        if !self.id.is_multi_region() {
+            return self.to_string();
+        }
+        Arn::aws("kms", "", self.account.as_str(), format!("key/{}", self.id)).to_string()
+    }
+
+    /// Whether the key that has this name can open what the key with that ARN has sealed: it is the same one, or one
+    /// related to it.
+    pub fn is_related_to(&self, arn: &str) -> bool {
+        let related = || arn.parse::<Arn>().ok()?.region.parse().ok().map(|region| self.in_region(&region));
+        self.to_string() == arn
+            || self.id.is_multi_region() && related().is_some_and(|name| name.to_string() == arn)
     }
 }
 
@@ -195,5 +232,34 @@ mod tests {
     fn new_ids_are_well_formed() {
         assert!(KeyId::from_random([0xff; 16]).as_str().parse::<KeyId>().is_ok());
         assert_eq!(KeyId::from_random([0; 16]).as_str(), "00000000-0000-4000-8000-000000000000");
+        let shared = KeyId::multi_region_from_random([0xff; 16]);
+        assert!(shared.as_str().parse::<KeyId>().is_ok_and(|id| id.is_multi_region()));
+        assert_eq!(shared.as_str(), "mrk-ffffffffffff4fffbfffffffffffffff");
+    }
+
+    #[test]
+    fn keys_with_one_multi_region_id_in_one_account_are_related_and_no_others() {
+        let name = |region: &str, id: &str| KeyName {
+            account: "111122223333".parse().unwrap(),
+            region: region.parse().unwrap(),
+            id: id.parse().unwrap(),
+        };
+        let shared = "mrk-1234abcd12ab34cd56ef1234567890ab";
+        let (here, there) = (name("us-west-2", shared), name("eu-west-1", shared));
+        assert!(here.is_related_to(&here.to_string()) && here.is_related_to(&there.to_string()));
+        assert_eq!((here.shared(), here.in_region(&there.region)), (there.shared(), there.clone()));
+        assert_eq!(here.shared(), format!("arn:aws:kms::111122223333:key/{shared}"));
+        let (single, other) = (name("us-west-2", ID), name("eu-west-1", ID));
+        assert!(single.is_related_to(&single.to_string()) && !single.is_related_to(&other.to_string()));
+        assert_eq!(single.shared(), single.to_string());
+        for foreign in [
+            there.to_string().replace("111122223333", "444455556666"),
+            there.to_string().replace("arn:aws:", "arn:aws-cn:"),
+            there.to_string().replace("eu-west-1", ""),
+            there.to_string().replace("mrk-1", "mrk-2"),
+            String::new(),
+        ] {
+            assert!(!here.is_related_to(&foreign), "{foreign}");
+        }
     }
 }

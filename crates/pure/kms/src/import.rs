@@ -55,6 +55,13 @@ impl Material {
         let due = |import: &Import| import.present && import.expires.is_some_and(|at| at <= now);
         self.imported.as_ref().is_some_and(due)
     }
+
+    /// The same material, known of and not there.
+    #[must_use]
+    pub fn absent(&self) -> Self {
+        let gone = |_: &Import| Import { expires: None, description: None, present: false };
+        Self { imported: self.imported.as_ref().map(gone), ..self.clone() }
+    }
 }
 
 impl Key {
@@ -75,7 +82,8 @@ impl Key {
     ///
     /// # Errors
     /// As [`Key::check_import`]; [`Refusal::OtherMaterial`] for what was not imported before, unless it may be
-    /// new; [`Refusal::OnePending`] next to another one that waits.
+    /// new; [`Refusal::OnePending`] next to another one that waits; [`Refusal::NotPrimary`] for new material of a
+    /// replica: its primary has it first.
     pub fn import(&mut self, id: &str, import: Import, new: bool) -> Result<(), Refusal> {
         self.check_import()?;
         let known = self.materials.iter_mut().chain(&mut self.pending).find(|known| known.id == id);
@@ -85,6 +93,8 @@ impl Key {
             self.materials.push(Material { id: id.into(), rotated: None, imported: Some(import) });
         } else if !new {
             return Err(Refusal::OtherMaterial);
+        } else if self.is_replica() {
+            return Err(Refusal::NotPrimary);
         } else if self.spec != KeySpec::Symmetric {
             return Err(Refusal::NotSymmetric);
         } else if let Some(waiting) = &self.pending {
@@ -127,7 +137,8 @@ impl Key {
 
     /// Whether a material has expired and is still there.
     pub fn expiry_due(&self, now: Timestamp) -> bool {
-        self.materials.iter().chain(&self.pending).any(|material| material.expired(now))
+        !self.is_settling()
+            && self.materials.iter().chain(&self.pending).any(|material| material.expired(now))
     }
 
     /// Makes the material that waits the current one.
@@ -146,8 +157,13 @@ impl Key {
     }
 
     fn lose(&mut self, id: &str) {
-        self.pending.take_if(|waiting| waiting.id == id);
-        for material in self.materials.iter_mut().filter(|material| material.id == id) {
+        if !self.is_replica() {
+            self.pending.take_if(|waiting| waiting.id == id);
+        }
+        // A replica goes on waiting for what its primary has.
+        for material in
+            self.materials.iter_mut().chain(&mut self.pending).filter(|material| material.id == id)
+        {
             if let Some(import) = &mut material.imported {
                 import.present = false;
             }
@@ -208,7 +224,7 @@ mod tests {
         key.import("a", lasting(), false).unwrap();
         assert_eq!((key.state, key.expiry_due(day)), (KeyState::Enabled, false));
         key.import("a", Import { expires: Some(day), ..lasting() }, false).unwrap();
-        key.schedule_deletion(None, NOW).unwrap();
+        key.schedule_deletion(None, false, NOW).unwrap();
         assert_eq!(key.import("a", lasting(), false), Err(Refusal::State(Blocked::PendingDeletion)));
         assert_eq!(key.expire(day), ["a"]);
         assert_eq!(key.state, KeyState::PendingDeletion);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::KeyName,
     import::{Import, Origin},
+    multi_region::MultiRegion,
     spec::{KeySpec, KeyUsage},
     state::{Blocked, KeyState, Row, permits},
     tags::{BadTags, with_tags},
@@ -42,8 +43,14 @@ pub struct Key {
     pub created: Timestamp,
     pub description: String,
     pub state: KeyState,
-    /// Set while deletion is pending.
+    /// When it is deleted; set while deletion is pending.
     pub deletion: Option<Timestamp>,
+    /// Days of a waiting period that begins with the deletion of the last replica; set while that is pending.
+    #[serde(default)]
+    pub deletion_window: Option<u32>,
+    /// Its place among the keys related to it; `None` for a key of one region.
+    #[serde(default)]
+    pub multi_region: Option<MultiRegion>,
     /// The text as it was given.
     pub policy: String,
     /// The unique ids behind the ARNs in the policy when it was given.
@@ -114,6 +121,9 @@ pub enum Refusal {
     OnePending { new: String, waiting: String },
     #[error("no material is pending rotation")]
     NonePending,
+    /// `Display` follows the ARN of the key.
+    #[error("is not a multi-region primary key.")]
+    NotPrimary,
 }
 
 impl Key {
@@ -138,6 +148,8 @@ impl Key {
             description: String::new(),
             state: KeyState::Enabled,
             deletion: None,
+            deletion_window: None,
+            multi_region: None,
             policy,
             principals: BTreeMap::new(),
             tags: BTreeMap::new(),
@@ -182,20 +194,43 @@ impl Key {
         Ok(())
     }
 
-    /// Begins the waiting period; answers its length in days.
+    /// Begins the waiting period, for a primary key with replicas that of their deletion; answers its length in days.
     ///
     /// # Errors
     /// As the table of states says, and for a window outside 7 to 30 days.
-    pub fn schedule_deletion(&mut self, days: Option<u32>, now: Timestamp) -> Result<u32, Refusal> {
+    pub fn schedule_deletion(
+        &mut self,
+        days: Option<u32>,
+        has_replicas: bool,
+        now: Timestamp,
+    ) -> Result<u32, Refusal> {
         let (shortest, longest, default) = DELETION_WINDOW;
         let days = days.unwrap_or(default);
         if !(shortest..=longest).contains(&days) {
             return Err(Refusal::Window);
         }
         permits(Row::ScheduleDeletion, self.state)?;
+        if has_replicas {
+            self.state = KeyState::PendingReplicaDeletion;
+            self.deletion_window = Some(days);
+        } else {
+            self.wait_for_deletion(days, now);
+        }
+        Ok(days)
+    }
+
+    /// Begins the waiting period of a primary key that was to go after its replicas: the last of them is gone.
+    pub fn replicas_are_gone(&mut self, now: Timestamp) {
+        if self.state == KeyState::PendingReplicaDeletion {
+            let (_, _, default) = DELETION_WINDOW;
+            let days = self.deletion_window.take().unwrap_or(default);
+            self.wait_for_deletion(days, now);
+        }
+    }
+
+    fn wait_for_deletion(&mut self, days: u32, now: Timestamp) {
         self.state = KeyState::PendingDeletion;
         self.deletion = Some(now.plus(DAY * days));
-        Ok(days)
     }
 
     /// Back from the waiting period, disabled; without its material, pending import.
@@ -206,13 +241,15 @@ impl Key {
         permits(Row::CancelDeletion, self.state)?;
         self.state = if self.is_complete() { KeyState::Disabled } else { KeyState::PendingImport };
         self.deletion = None;
+        self.deletion_window = None;
         Ok(())
     }
 
     /// Turns automatic rotation on, or changes its period; the next one is due a period from now.
     ///
     /// # Errors
-    /// As the table of states says, for a key that is not symmetric or imported, and for a period outside 90 to 2560 days.
+    /// As the table of states says, for a key that is not symmetric, imported or a replica, and for a period outside 90 to
+    /// 2560 days.
     pub fn enable_rotation(&mut self, days: Option<u32>, now: Timestamp) -> Result<(), Refusal> {
         let (shortest, longest, default) = ROTATION_PERIOD;
         let period_days = days.unwrap_or(default);
@@ -220,6 +257,7 @@ impl Key {
             return Err(Refusal::Period);
         }
         self.check_automatic()?;
+        self.check_leads()?;
         permits(Row::SwitchRotation, self.state)?;
         self.rotation = Rotation { enabled: true, period_days, next: Some(now.plus(DAY * period_days)) };
         Ok(())
@@ -228,9 +266,10 @@ impl Key {
     /// Turns automatic rotation off.
     ///
     /// # Errors
-    /// As the table of states says.
+    /// As [`Key::enable_rotation`].
     pub fn disable_rotation(&mut self) -> Result<(), Refusal> {
         self.check_automatic()?;
+        self.check_leads()?;
         permits(Row::SwitchRotation, self.state)?;
         self.rotation.enabled = false;
         self.rotation.next = None;
@@ -297,13 +336,15 @@ impl Key {
     /// Whether rotation counts as on: not while deletion is pending, though it comes back when that is
     /// cancelled.
     pub fn rotation_shown(&self) -> bool {
-        self.rotation.enabled && self.deletion.is_none()
+        let leaves = matches!(self.state, KeyState::PendingDeletion | KeyState::PendingReplicaDeletion);
+        self.rotation.enabled && !leaves
     }
 
-    /// Whether an automatic rotation is due. Only enabled keys are rotated; an overdue one happens at once
-    /// after the key is enabled again.
+    /// Whether an automatic rotation is due. Only enabled keys are rotated, replicas with their primary; an overdue one
+    /// happens at once after the key is enabled again.
     pub fn rotation_due(&self, now: Timestamp) -> bool {
         self.state == KeyState::Enabled
+            && !self.is_replica()
             && self.rotation.enabled
             && self.rotation.next.is_some_and(|next| next <= now)
     }
@@ -321,16 +362,17 @@ impl Key {
     /// Whether one more on-demand rotation may happen.
     ///
     /// # Errors
-    /// As the table of states says, and after as many of them as `most`.
+    /// As the table of states says, for a replica, and after as many of them as `most`.
     pub fn may_rotate_on_demand(&self, most: usize) -> Result<(), Refusal> {
         self.check_rotatable()?;
+        self.check_leads()?;
         permits(Row::RotateOnDemand, self.state)?;
         let on_demand = |m: &&Material| matches!(m.rotated, Some((_, RotationType::OnDemand)));
         let before = self.materials.iter().filter(on_demand).count();
         if before >= most {
             return Err(Refusal::TooManyRotations);
         }
-        if self.origin == Origin::External && self.pending.is_none() {
+        if self.origin == Origin::External && !self.has_pending() {
             Err(Refusal::NonePending)
         } else {
             Ok(())
@@ -365,9 +407,9 @@ mod tests {
         let mut key = key();
         let now = Timestamp::from_millis(0);
         for days in [6, 31] {
-            assert_eq!(key.schedule_deletion(Some(days), now), Err(Refusal::Window));
+            assert_eq!(key.schedule_deletion(Some(days), false, now), Err(Refusal::Window));
         }
-        assert_eq!(key.schedule_deletion(None, now), Ok(30));
+        assert_eq!(key.schedule_deletion(None, false, now), Ok(30));
         assert_eq!(key.enable(), Err(Refusal::State(Blocked::PendingDeletion)));
         assert!(!key.deletion_due(now.plus(DAY * 29)) && key.deletion_due(now.plus(DAY * 30)));
         key.cancel_deletion().unwrap();
@@ -385,9 +427,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_kept_before_there_were_specs_is_symmetric() {
+    fn a_key_that_was_kept_before_there_were_specs_and_regions_is_symmetric_and_of_one_region() {
         let mut kept = serde_json::to_value(key()).unwrap();
-        kept.as_object_mut().unwrap().retain(|name, _| name != "spec" && name != "usage");
+        kept.as_object_mut()
+            .unwrap()
+            .retain(|name, _| !["spec", "usage", "multi_region", "deletion_window"].contains(&name.as_str()));
         assert_eq!(serde_json::from_value::<Key>(kept).unwrap(), key());
     }
 
@@ -405,7 +449,7 @@ mod tests {
         key.disable().unwrap();
         assert!(!key.rotation_due(now.plus(DAY * 91)), "not while disabled");
         key.enable().unwrap();
-        key.schedule_deletion(None, now).unwrap();
+        key.schedule_deletion(None, false, now).unwrap();
         assert!(!key.rotation_shown());
         key.cancel_deletion().unwrap();
         assert!(key.rotation_shown(), "restored");

@@ -45,6 +45,8 @@ pub enum Row {
     Describe,
     /// The new target of UpdateAlias.
     AliasTarget,
+    Replicate,
+    UpdatePrimary,
     /// GetParametersForImport and ImportKeyMaterial, of keys that can have imported material.
     Import,
     DeleteMaterial,
@@ -58,6 +60,8 @@ pub enum Blocked {
     Disabled,
     #[error("is pending deletion.")]
     PendingDeletion,
+    #[error("is pending replica deletion.")]
+    PendingReplicaDeletion,
     #[error("is not pending deletion.")]
     NotPendingDeletion,
     #[error("is pending import.")]
@@ -86,14 +90,16 @@ pub const fn permits(row: Row, state: KeyState) -> Result<(), Blocked> {
         (Row::DeleteMaterial, Updating) => Err(Blocked::Updating),
         (Row::DeleteMaterial, _) => Ok(()),
         (_, Enabled) => Ok(()),
-        (_, PendingDeletion | PendingReplicaDeletion) => Err(Blocked::PendingDeletion),
+        (_, PendingDeletion) => Err(Blocked::PendingDeletion),
+        (_, PendingReplicaDeletion) => Err(Blocked::PendingReplicaDeletion),
         (Row::CreateAlias | Row::Describe | Row::AliasTarget, _) => Ok(()),
         (Row::ScheduleDeletion, Updating) => Err(Blocked::Updating),
         (Row::ScheduleDeletion, _) => Ok(()),
         (_, Creating) => Err(Blocked::Creating),
         (Row::Import, _) => Ok(()),
         (Row::SwitchState, Disabled | Unavailable) => Ok(()),
-        (Row::CreateGrant, Unavailable | Updating) | (Row::Cryptography, Updating) => Ok(()),
+        (Row::CreateGrant, Unavailable | Updating) => Ok(()),
+        (Row::Cryptography | Row::UpdatePrimary, Updating) => Ok(()),
         (_, Disabled) => Err(Blocked::Disabled),
         (_, PendingImport) => Err(Blocked::PendingImport),
         (_, Unavailable) => Err(Blocked::Unavailable),
@@ -138,6 +144,8 @@ mod tests {
             (Row::ScheduleDeletion, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), moving]),
             (Row::Describe, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), Ok(())]),
             (Row::AliasTarget, [Ok(()), Ok(()), gone, Ok(()), Ok(()), Ok(()), Ok(())]),
+            (Row::Replicate, [Ok(()), off, gone, import, away, new, moving]),
+            (Row::UpdatePrimary, [Ok(()), off, gone, import, away, new, Ok(())]),
             (Row::Import, [Ok(()), Ok(()), gone, Ok(()), Ok(()), new, Ok(())]),
             (Row::DeleteMaterial, [Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), new, moving]),
         ] {
@@ -145,7 +153,8 @@ mod tests {
                 assert_eq!(permits(row, state), cell, "{row:?} {state:?}");
             }
             let replica = permits(row, KeyState::PendingReplicaDeletion);
-            assert_eq!(replica, permits(row, KeyState::PendingDeletion), "{row:?}");
+            let pending = permits(row, KeyState::PendingDeletion);
+            assert_eq!(replica, pending.map_err(|_| B::PendingReplicaDeletion), "{row:?}");
         }
     }
 }

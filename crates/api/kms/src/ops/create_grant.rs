@@ -162,7 +162,7 @@ impl Operation for CreateGrant {
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
         request.check()?;
         request.grantee()?;
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::Keys, ACTION).await
     }
 

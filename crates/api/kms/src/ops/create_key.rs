@@ -1,22 +1,20 @@
 //! `kms:CreateKey` (spec/kms.md §5, §6): a key with its policy and tags. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
-use kms::{KeyName, KeySpec, KeyUsage, Manager, Origin, read_spec};
+use kms::{KeySpec, KeyUsage, Manager, MultiRegion, Origin, read_spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wire::{Fault, ServiceId};
 
 use crate::{
-    create::{external_key, new_key, new_name},
+    create::{Planned, create_asks, external_key, new_key, new_multi_region_name, new_name},
     fault,
     metadata::KeyMetadata,
     policy,
     registry::Kms,
-    tags::{Tag, pairs, with_tags},
-    target::{KEY, ask_of},
+    tags::{Tag, pairs},
+    target::KEY,
 };
-
-const ACTION: &str = "kms:CreateKey";
 
 /// Makes a key.
 pub struct CreateKey;
@@ -68,19 +66,8 @@ impl Request {
         if self.custom_key_store_id.is_some() || self.xks_key_id.is_some() {
             return Err(fault::unsupported("Custom key stores are not supported."));
         }
-        if self.multi_region {
-            return Err(fault::unsupported("Multi-Region keys are not supported."));
-        }
         Ok(kind)
     }
-}
-
-/// The key that is to be.
-pub struct Planned {
-    name: KeyName,
-    spec: KeySpec,
-    usage: KeyUsage,
-    origin: Origin,
 }
 
 impl Operation for CreateKey {
@@ -104,28 +91,14 @@ impl Operation for CreateKey {
     type Response = Response;
 
     async fn resolve(_: &Kms, call: &Call, request: &Request) -> Result<Planned, Fault> {
-        let ((spec, usage), origin) = (request.kind()?, request.origin()?);
-        Ok(Planned { name: new_name(call.account(), &call.region), spec, usage, origin })
+        let (kind, origin) = (request.kind()?, request.origin()?);
+        let multi_region = request.multi_region.then_some(MultiRegion::Primary);
+        let new = if request.multi_region { new_multi_region_name } else { new_name };
+        Ok(Planned { name: new(call.account(), &call.region), kind, origin, multi_region })
     }
 
     fn asks(_: &Kms, call: &Call, request: &Request, planned: &Planned) -> Vec<Ask> {
-        let (spec, usage) = (planned.spec.name(), planned.usage.name());
-        let create = with_tags(ask_of(call, ACTION, "*"), &request.tags)
-            .with(
-                "kms:BypassPolicyLockoutSafetyCheck",
-                [request.bypass_policy_lockout_safety_check.to_string()],
-            )
-            .with("kms:KeySpec", [spec])
-            .with("kms:KeyUsage", [usage])
-            .with("kms:CustomerMasterKeySpec", [spec])
-            .with("kms:CustomerMasterKeyUsage", [usage])
-            .with("kms:KeyOrigin", [planned.origin.name()])
-            .with("kms:MultiRegion", ["false"]);
-        if request.tags.is_empty() {
-            return vec![create];
-        }
-        let tag = ask_of(call, "kms:TagResource", planned.name.to_string()).on(&planned.name.account);
-        vec![create, with_tags(tag, &request.tags)]
+        create_asks(call, planned, &request.tags, request.bypass_policy_lockout_safety_check)
     }
 
     async fn act(
@@ -134,8 +107,7 @@ impl Operation for CreateKey {
         request: Request,
         planned: Authorized<Planned>,
     ) -> Result<Response, Fault> {
-        let Planned { name, spec, usage, origin } = planned.into_inner();
-        let kind = (spec, usage);
+        let Planned { name, kind, origin, multi_region } = planned.into_inner();
         let (mut key, material) = match origin {
             Origin::AwsKms => {
                 let (key, material) = new_key(name.clone(), kind, Manager::Customer, call.now).await?;
@@ -143,6 +115,7 @@ impl Operation for CreateKey {
             }
             Origin::External => (external_key(name.clone(), kind, call.now), None),
         };
+        key.multi_region = multi_region;
         key.description = request.description;
         key.tag(pairs(request.tags)).map_err(|refusal| fault::refused(&name, &refusal))?;
         if let Some(text) = request.policy {
@@ -152,11 +125,8 @@ impl Operation for CreateKey {
             }
         }
         let mut change = kms.begin(&call.event_id).await?;
-        if kms.customer_keys_in(&name.account, &name.region) >= kms.quotas.keys {
-            let most = kms.quotas.keys;
-            return Err(fault::limit(format!("An account can have {most} keys in a region.")));
-        }
-        let key_metadata = KeyMetadata::from(&key);
+        kms.check_room(&name.account, &name.region)?;
+        let key_metadata = KeyMetadata::of(kms, &key);
         match material {
             Some(material) => change.new_key(key, material).await?,
             None => change.new_external(key).await?,

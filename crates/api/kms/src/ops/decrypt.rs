@@ -65,7 +65,7 @@ impl Operation for Decrypt {
         check_presence(request.ciphertext_blob.is_some(), key, request.dry_run, &request.dry_run_modifiers)?;
         fault::no_recipient(request.recipient.as_ref())?;
         check_context(&request.encryption_context)?;
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         let ciphertext = request.ciphertext_blob.as_ref().map_or(&[][..], |blob| &blob.0);
         source(kms, call, request.key_id.as_deref(), ciphertext, ACTION).await
     }

@@ -11,6 +11,7 @@ use crate::{
     fault,
     registry::Kms,
     target::{Accept, Target, ask, resolve},
+    work::{around, following},
 };
 
 const ACTION: &str = "kms:DeleteImportedKeyMaterial";
@@ -67,8 +68,13 @@ impl Operation for DeleteImportedKeyMaterial {
             .delete_material(request.key_material_id.as_deref())
             .map_err(|refusal| fault::refused(name, &refusal))?;
         if let Some(id) = &deleted {
-            change.lose(&old, key, std::slice::from_ref(id)).await?;
-            change.commit().await?;
+            let following = following(kms, &old.key, &key, call.now);
+            around(kms, following.as_slice(), async {
+                change.follow(following.as_ref(), &key).await?;
+                change.lose(&old, key, std::slice::from_ref(id)).await?;
+                change.commit().await
+            })
+            .await?;
         }
         let key_material_id = deleted.filter(|_| old.key.spec == KeySpec::Symmetric);
         Ok(Response { key_id: target.arn(), key_material_id })

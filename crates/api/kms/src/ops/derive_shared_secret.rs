@@ -57,7 +57,7 @@ impl Operation for DeriveSharedSecret {
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
         fault::no_recipient(request.recipient.as_ref())?;
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
     }
 

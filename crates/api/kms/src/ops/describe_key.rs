@@ -42,7 +42,7 @@ impl Operation for DescribeKey {
     type Response = Response;
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
     }
 
@@ -53,7 +53,7 @@ impl Operation for DescribeKey {
         vec![ask(kms, call, ACTION, target).granted(by_grant)]
     }
 
-    async fn act(_: &Kms, _: &Call, _: Request, target: Authorized<Target>) -> Result<Response, Fault> {
-        Ok(Response { key_metadata: KeyMetadata::from(target.key()) })
+    async fn act(kms: &Kms, _: &Call, _: Request, target: Authorized<Target>) -> Result<Response, Fault> {
+        Ok(Response { key_metadata: KeyMetadata::of(kms, target.key()) })
     }
 }

@@ -1,4 +1,5 @@
-//! `kms:DisableKeyRotation` (spec/kms.md §10): no more automatic rotation. Trail: management event, write.
+//! `kms:DisableKeyRotation` (spec/kms.md §10): no more automatic rotation, of a primary key and its replicas. Trail:
+//! management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use crate::{
     ops::Done,
     registry::Kms,
     target::{Accept, Target, ask, resolve},
+    work::change_shared,
 };
 
 const ACTION: &str = "kms:DisableKeyRotation";
@@ -41,7 +43,7 @@ impl Operation for DisableKeyRotation {
     }
 
     async fn act(kms: &Kms, call: &Call, _: Request, target: Authorized<Target>) -> Result<Done, Fault> {
-        kms.change_key(call, target.name(), |key| key.disable_rotation()).await?;
+        change_shared(kms, call, target.name(), |key| key.disable_rotation()).await?;
         Ok(Done::with(&target))
     }
 

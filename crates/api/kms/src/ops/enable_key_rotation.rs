@@ -1,5 +1,5 @@
-//! `kms:EnableKeyRotation` (spec/kms.md §10): automatic rotation, or another period of it. Trail: management
-//! event, write.
+//! `kms:EnableKeyRotation` (spec/kms.md §10): automatic rotation, or another period of it, for a primary key and its
+//! replicas. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use crate::{
     ops::Done,
     registry::Kms,
     target::{Accept, Target, ask, resolve},
+    work::change_shared,
 };
 
 const ACTION: &str = "kms:EnableKeyRotation";
@@ -53,7 +54,7 @@ impl Operation for EnableKeyRotation {
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Done, Fault> {
-        kms.change_key(call, target.name(), |key| {
+        change_shared(kms, call, target.name(), |key| {
             key.enable_rotation(request.rotation_period_in_days, call.now)
         })
         .await?;

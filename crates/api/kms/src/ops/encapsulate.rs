@@ -51,7 +51,7 @@ impl Operation for Encapsulate {
     type Response = Response;
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
     }
 

@@ -55,7 +55,7 @@ impl Operation for Encrypt {
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Target, Fault> {
         call.records_request("EncryptionAlgorithm", request.encryption_algorithm.as_str());
         check_context(&request.encryption_context)?;
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         resolve(kms, call, &request.key_id, Accept::KeysAndAliases, ACTION).await
     }
 

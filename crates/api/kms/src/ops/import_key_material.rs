@@ -15,6 +15,7 @@ use crate::{
     material::Material,
     registry::Kms,
     target::{Accept, Target, ask, resolve},
+    work::{around, following},
 };
 
 const ACTION: &str = "kms:ImportKeyMaterial";
@@ -138,8 +139,13 @@ impl Operation for ImportKeyMaterial {
         let mut key = old.key.clone();
         key.import(&id, import, request.import_type == ImportType::New)
             .map_err(|refusal| fault::refused(name, &refusal))?;
-        change.import(&old, key, id.clone(), material).await?;
-        change.commit().await?;
+        let following = following(kms, &old.key, &key, call.now);
+        around(kms, following.as_slice(), async {
+            change.follow(following.as_ref(), &key).await?;
+            change.import(&old, key, id.clone(), material).await?;
+            change.commit().await
+        })
+        .await?;
         Ok(Response { key_id: target.arn(), key_material_id: (spec == KeySpec::Symmetric).then_some(id) })
     }
 

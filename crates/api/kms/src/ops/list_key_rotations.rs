@@ -106,7 +106,12 @@ impl Operation for ListKeyRotations {
         vec![ask(kms, call, ACTION, target)]
     }
 
-    async fn act(_: &Kms, _: &Call, request: Request, target: Authorized<Target>) -> Result<Response, Fault> {
+    async fn act(
+        kms: &Kms,
+        _: &Call,
+        request: Request,
+        target: Authorized<Target>,
+    ) -> Result<Response, Fault> {
         let key = target.key();
         key.check_rotatable().map_err(|refusal| fault::refused(&key.name, &refusal))?;
         let all = request.include_key_material == Include::All;
@@ -115,11 +120,15 @@ impl Operation for ListKeyRotations {
         // Materials are in order of their making; the marker is a place in it.
         let page = request.page.page(Limits::LONG, wanted, |(index, _)| format!("{index:06}"))?;
         let current = key.current_material();
+        let waiting_state = match kms.related(&key.name).iter().all(|entry| entry.key.has_pending()) {
+            true => "PENDING_ROTATION",
+            false => "PENDING_MULTI_REGION_IMPORT_AND_ROTATION",
+        };
         let rotation = |material: &kms::Material| Rotation {
             key_id: key.name.id.to_string(),
             key_material_id: material.id.clone(),
             key_material_state: match &key.pending {
-                Some(waiting) if waiting.id == material.id => "PENDING_ROTATION",
+                Some(waiting) if waiting.id == material.id => waiting_state,
                 _ if material.id == current => "CURRENT",
                 _ => "NON_CURRENT",
             },

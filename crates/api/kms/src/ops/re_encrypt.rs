@@ -93,7 +93,7 @@ impl Operation for ReEncrypt {
         check_presence(request.ciphertext_blob.is_some(), key, request.dry_run, &request.dry_run_modifiers)?;
         check_context(&request.source_encryption_context)?;
         check_context(&request.destination_encryption_context)?;
-        token::check(kms, &request.grant_tokens)?;
+        token::check(kms, call, &request.grant_tokens)?;
         let ciphertext = request.ciphertext_blob.as_ref().map_or(&[][..], |blob| &blob.0);
         let source = source(kms, call, request.source_key_id.as_deref(), ciphertext, FROM).await?;
         let destination = resolve(kms, call, &request.destination_key_id, Accept::KeysAndAliases, TO).await?;

@@ -53,7 +53,7 @@ impl Operation for RetireGrant {
 
     async fn resolve(kms: &Kms, call: &Call, request: &Request) -> Result<Retiring, Fault> {
         let grant = match (&request.grant_token, &request.key_id, &request.grant_id) {
-            (Some(token), None, None) => kms.grant(&token::grant_of(token)?).ok_or_else(token::invalid)?,
+            (Some(token), None, None) => token::granted(kms, call, token)?,
             (None, Some(key), Some(id)) => grant_of(kms, call, key, id)?,
             _ => {
                 let text = "Specify either a grant token, or the ARN of a key and the id of a grant.";

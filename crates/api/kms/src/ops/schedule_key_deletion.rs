@@ -1,5 +1,5 @@
 //! `kms:ScheduleKeyDeletion` (spec/kms.md §9): the key is of no use from now on, and gone at the end of its
-//! waiting period. Trail: management event, write.
+//! waiting period; that of a primary key begins when the last of its replicas is gone. Trail: management event, write.
 
 use front::{Ask, Authorized, Call, Effect, Operation};
 use ids::Timestamp;
@@ -30,6 +30,7 @@ pub struct Request {
 #[serde(rename_all = "PascalCase")]
 pub struct Response {
     key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<Timestamp>,
     key_state: KeyState,
     pending_window_in_days: u32,
@@ -63,7 +64,8 @@ impl Operation for ScheduleKeyDeletion {
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
         kms.change_key(call, target.name(), |key| {
-            let days = key.schedule_deletion(request.pending_window_in_days, call.now)?;
+            let has_replicas = !key.is_replica() && !kms.others(&key.name).is_empty();
+            let days = key.schedule_deletion(request.pending_window_in_days, has_replicas, call.now)?;
             Ok(Response {
                 key_id: key.name.to_string(),
                 deletion_date: key.deletion,
@@ -76,6 +78,10 @@ impl Operation for ScheduleKeyDeletion {
 
     fn recorded_response(response: &Response) -> Option<Value> {
         let Response { key_id, deletion_date, key_state, .. } = response;
-        Some(json!({"KeyId": key_id, "KeyState": key_state, "DeletionDate": deletion_date}))
+        let mut recorded = json!({"KeyId": key_id, "KeyState": key_state});
+        if let Some(date) = deletion_date {
+            recorded["DeletionDate"] = json!(date);
+        }
+        Some(recorded)
     }
 }

@@ -12,7 +12,7 @@ use ids::Clock as _;
 use serde_json::{Value, json};
 use wire::Fault;
 
-use crate::world::{OWNER, World, code, expect, refusal, root, text};
+use crate::world::{OWNER, World, code, expect, refusal, region_of, root, text};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -51,13 +51,13 @@ fn wrap(algorithm: &str, public_key: &Value, material: &[u8]) -> Value {
 
 /// The input of an import that would work, with what a test changes in it.
 pub async fn import_input(world: &World, key: &str, material: &[u8], more: Value) -> Value {
-    let root = root(OWNER);
-    let told = world.call(&root, "DescribeKey", json!({"KeyId": key})).await.unwrap();
+    let region = region_of(key);
+    let told = world.done_in(region, "DescribeKey", json!({"KeyId": key})).await;
     let spec = text(&told["KeyMetadata"], "KeySpec");
     let pair = !spec.starts_with("HMAC") && spec != "SYMMETRIC_DEFAULT";
     let algorithm = if pair { "RSA_AES_KEY_WRAP_SHA_256" } else { "RSAES_OAEP_SHA_256" };
     let asked = json!({"KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048"});
-    let parameters = world.call(&root, "GetParametersForImport", asked).await.unwrap();
+    let parameters = world.done_in(region, "GetParametersForImport", asked).await;
     let mut input = json!({
         "KeyId": key, "ImportToken": parameters["ImportToken"],
         "EncryptedKeyMaterial": wrap(algorithm, &parameters["PublicKey"], material),
@@ -69,7 +69,7 @@ pub async fn import_input(world: &World, key: &str, material: &[u8], more: Value
 
 pub async fn import(world: &World, key: &str, material: &[u8], more: Value) -> Result<Value, Fault> {
     let input = import_input(world, key, material, more).await;
-    world.call(&root(OWNER), "ImportKeyMaterial", input).await
+    world.call_in(region_of(key), &root(OWNER), "ImportKeyMaterial", input).await
 }
 
 async fn external(world: &World) -> String {

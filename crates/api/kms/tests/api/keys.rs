@@ -57,7 +57,6 @@ async fn kinds_of_keys_that_are_not_served_are_refused_in_words() {
         (json!({"Origin": "AWS_CLOUDHSM"}), unsupported("Origin AWS_CLOUDHSM is not supported.")),
         (json!({"CustomKeyStoreId": "cks-1"}), unsupported("Custom key stores are not supported.")),
         (json!({"XksKeyId": "x"}), unsupported("Custom key stores are not supported.")),
-        (json!({"MultiRegion": true}), unsupported("Multi-Region keys are not supported.")),
     ] {
         assert_eq!(refusal(world.call(&root(OWNER), "CreateKey", input.clone()).await), refused, "{input}");
     }

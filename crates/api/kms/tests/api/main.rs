@@ -16,6 +16,8 @@ mod pairs;
 mod policies;
 mod quotas;
 mod records;
+mod regions;
+mod replicas;
 mod rotation;
 mod states;
 mod table;

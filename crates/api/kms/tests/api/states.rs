@@ -21,7 +21,7 @@ pub enum Cell {
 use Cell::{Disabled, Importing, NotPending, Origin, Pending, Works};
 
 /// Enabled, disabled, pending deletion, pending import.
-pub const ROWS: [(&str, [Cell; 4]); 43] = [
+pub const ROWS: [(&str, [Cell; 4]); 45] = [
     ("CancelKeyDeletion", [NotPending, NotPending, Works, NotPending]),
     ("CreateAlias", [Works, Works, Pending, Works]),
     ("CreateGrant", [Works, Disabled, Pending, Importing]),
@@ -55,6 +55,7 @@ pub const ROWS: [(&str, [Cell; 4]); 43] = [
     ("ListResourceTags", [Works, Works, Works, Works]),
     ("PutKeyPolicy", [Works, Works, Works, Works]),
     ("ReEncrypt", [Works, Disabled, Pending, Importing]),
+    ("ReplicateKey", [Works, Disabled, Pending, Importing]),
     ("RetireGrant", [Works, Works, Works, Works]),
     ("RevokeGrant", [Works, Works, Works, Works]),
     ("RotateKeyOnDemand", [Works, Disabled, Pending, Importing]),
@@ -63,6 +64,7 @@ pub const ROWS: [(&str, [Cell; 4]); 43] = [
     ("TagResource", [Works, Works, Pending, Works]),
     ("UntagResource", [Works, Works, Pending, Works]),
     ("UpdateKeyDescription", [Works, Works, Pending, Works]),
+    ("UpdatePrimaryRegion", [Works, Disabled, Pending, Importing]),
     ("Verify", [Works, Disabled, Pending, Importing]),
     ("VerifyMac", [Works, Disabled, Pending, Importing]),
 ];
@@ -107,6 +109,7 @@ fn kind_for(operation: &str) -> Value {
         "GetParametersForImport" | "ImportKeyMaterial" | "DeleteImportedKeyMaterial" => {
             json!({"Origin": "EXTERNAL"})
         }
+        "ReplicateKey" | "UpdatePrimaryRegion" => json!({"MultiRegion": true}),
         _ => json!({}),
     }
 }
@@ -161,7 +164,12 @@ pub async fn prepared(world: &World, operation: &str, state: &str) -> (String, V
         }
         _ => {}
     }
+    if operation == "UpdatePrimaryRegion" && state == "Enabled" {
+        world.replica(&key, "eu-west-1").await;
+    }
     let input = match operation {
+        "ReplicateKey" => json!({"KeyId": key, "ReplicaRegion": "eu-west-1"}),
+        "UpdatePrimaryRegion" => json!({"KeyId": key, "PrimaryRegion": "eu-west-1"}),
         "CreateAlias" => json!({"AliasName": format!("{alias}-2"), "TargetKeyId": key}),
         "DeleteAlias" => json!({"AliasName": alias}),
         "CreateGrant" => {

@@ -26,7 +26,7 @@ enum On {
 use On::{AnyKey, Grant, OwnKey, Star};
 
 /// Operation, what it acts on, whether it only reads.
-const ROWS: [(&str, On, bool); 48] = [
+const ROWS: [(&str, On, bool); 50] = [
     ("CancelKeyDeletion", OwnKey, false),
     ("CreateAlias", OwnKey, false),
     ("CreateGrant", AnyKey, false),
@@ -64,6 +64,7 @@ const ROWS: [(&str, On, bool); 48] = [
     ("ListRetirableGrants", Star, true),
     ("PutKeyPolicy", OwnKey, false),
     ("ReEncrypt", AnyKey, true),
+    ("ReplicateKey", OwnKey, false),
     ("RetireGrant", Grant, false),
     ("RevokeGrant", AnyKey, false),
     ("RotateKeyOnDemand", OwnKey, false),
@@ -73,6 +74,7 @@ const ROWS: [(&str, On, bool); 48] = [
     ("UntagResource", OwnKey, false),
     ("UpdateAlias", OwnKey, false),
     ("UpdateKeyDescription", OwnKey, false),
+    ("UpdatePrimaryRegion", OwnKey, false),
     ("Verify", AnyKey, true),
     ("VerifyMac", AnyKey, true),
 ];

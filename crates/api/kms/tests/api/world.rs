@@ -228,6 +228,37 @@ impl World {
         self.run(&self.begin(caller), name, input).await
     }
 
+    /// A call that was signed for another region.
+    pub async fn call_in(
+        &self,
+        region: &str,
+        caller: &Caller,
+        name: &str,
+        input: Value,
+    ) -> Result<Value, Fault> {
+        let mut call = self.begin(caller);
+        call.region = region.parse().unwrap();
+        self.run(&call, name, input).await
+    }
+
+    /// What the root user of the owner is answered in a region.
+    pub async fn done_in(&self, region: &str, name: &str, input: Value) -> Value {
+        self.call_in(region, &root(OWNER), name, input).await.unwrap()
+    }
+
+    /// Carries out what is due.
+    pub async fn due(&self) {
+        api_kms::run_due(&self.kms, self.clock.now()).await.unwrap();
+    }
+
+    /// A replica of a primary key here in another region, settled; its ARN.
+    pub async fn replica(&self, primary: &str, region: &str) -> String {
+        let input = json!({"KeyId": primary, "ReplicaRegion": region});
+        let made = self.call(&root(OWNER), "ReplicateKey", input).await.unwrap();
+        self.due().await;
+        text(&made["ReplicaKeyMetadata"], "Arn").to_owned()
+    }
+
     /// A call that RDS makes for a caller.
     pub async fn via_rds(&self, caller: &Caller, name: &str, input: Value) -> Result<Value, Fault> {
         let call = self.begin(caller).forwarded("rds", self.clock.now());
@@ -258,9 +289,14 @@ impl World {
 
     /// Everything the trail has for an account, oldest first.
     pub async fn records(&self, account_id: &str) -> Vec<Record> {
+        self.records_in(account_id, REGION).await
+    }
+
+    /// The same of another region.
+    pub async fn records_in(&self, account_id: &str, region: &str) -> Vec<Record> {
         let query = Query {
             account: account(account_id),
-            region: Some(region()),
+            region: Some(region.parse().unwrap()),
             attribute: None,
             from: None,
             to: None,
@@ -333,6 +369,11 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, Fault>) -> String {
 
 pub fn expect(code: &str, text: impl Into<String>) -> (String, String) {
     (code.into(), text.into())
+}
+
+/// The region of the key with an ARN.
+pub fn region_of(arn: &str) -> &str {
+    arn.split(':').nth(3).unwrap()
 }
 
 pub fn text<'a>(value: &'a Value, member: &str) -> &'a str {

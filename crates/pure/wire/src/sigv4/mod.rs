@@ -212,11 +212,7 @@ impl Signature {
             return Err(invalid(audience, text.trim_end()));
         }
         if self.region.parse::<ids::Region>().is_err() {
-            let text = format!(
-                "Credential should be scoped to a valid region, not '{}'. ",
-                presentable(&self.region)
-            );
-            return Err(invalid(audience, text.trim_end()));
+            return Err(other_region(audience, &self.region));
         }
         if !self.signed_at_text.starts_with(&self.date) {
             let text =
@@ -263,6 +259,12 @@ pub fn expired_session(audience: Audience) -> Fault {
         Audience::Json => Fault::client("ExpiredTokenException", text),
         Audience::Query => Fault::client("ExpiredToken", text).with_status(403),
     }
+}
+
+/// A scope with a region that is none, or that is not served.
+pub fn other_region(audience: Audience, region: &str) -> Fault {
+    let text = format!("Credential should be scoped to a valid region, not '{}'.", presentable(region));
+    invalid(audience, &text)
 }
 
 fn incomplete(audience: Audience, message: &str) -> Fault {
