@@ -105,6 +105,8 @@ _GOOD = {
     "DeleteAlias": lambda t: {"AliasName": t.alias},
     "TagResource": lambda t: _key(t) | {"Tags": _TAG},
     "UntagResource": lambda t: _key(t) | {"TagKeys": ["a"]},
+    "ReplicateKey": lambda t: _key(t) | {"ReplicaRegion": "eu-west-1"},
+    "UpdatePrimaryRegion": lambda t: _key(t) | {"PrimaryRegion": "eu-west-1"},
     "UpdateKeyDescription": lambda t: _key(t) | {"Description": "bad input"},
     "Encrypt": lambda t: _key(t) | {"Plaintext": b"x"},
     "Decrypt": lambda t: {"CiphertextBlob": t.blob, "KeyId": t.key},
