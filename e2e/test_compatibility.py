@@ -7,9 +7,12 @@ import botocore.session
 import pytest
 import tink
 from aws_encryption_sdk.exceptions import DecryptKeyError, GenerateKeyError
+from aws_encryption_sdk.key_providers.kms import (
+    MRKAwareDiscoveryAwsKmsMasterKeyProvider, MRKAwareStrictAwsKmsMasterKeyProvider)
 from tink import aead
 from tink.integration import awskms
 
+from harness import waiting
 from harness.program import REGION, ROOT
 
 PLAINTEXT = b"of orders"
@@ -54,6 +57,24 @@ def test_the_encryption_sdk_seals_under_several_keys_and_opens_with_any(surround
     with pytest.raises(GenerateKeyError):
         client.encrypt(source=PLAINTEXT, key_provider=provider(key))
     assert client.decrypt(source=sealed, key_provider=provider(other))[0] == PLAINTEXT
+
+
+def test_the_encryption_sdk_opens_in_one_region_what_it_sealed_in_another(surroundings, root):
+    surroundings(root)
+    primary = root.kms.create_key(MultiRegion=True)["KeyMetadata"]["Arn"]
+    made = root.kms.replicate_key(KeyId=primary, ReplicaRegion="eu-west-1")["ReplicaKeyMetadata"]["Arn"]
+    there = root.client("kms", "eu-west-1")
+    waiting.until(lambda: there.describe_key(KeyId=made)["KeyMetadata"]["Enabled"], "the replica to be made")
+    client, session = aws_encryption_sdk.EncryptionSDKClient(), botocore.session.Session()
+    aware = lambda key: MRKAwareStrictAwsKmsMasterKeyProvider(key_ids=[key], botocore_session=session)
+    discovery = MRKAwareDiscoveryAwsKmsMasterKeyProvider(discovery_region="eu-west-1", botocore_session=session)
+    sealed, _ = client.encrypt(source=PLAINTEXT, key_provider=aware(primary))
+    root.kms.disable_key(KeyId=primary)
+    for opener in (aware(made), discovery):
+        assert client.decrypt(source=sealed, key_provider=opener)[0] == PLAINTEXT
+    there.disable_key(KeyId=made)
+    with pytest.raises(DecryptKeyError):
+        client.decrypt(source=sealed, key_provider=discovery)
 
 
 def test_tink_wraps_its_data_keys(surroundings, root, key):

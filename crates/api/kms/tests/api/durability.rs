@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use serde_json::json;
 
-use crate::world::{OWNER, World, root, text};
+use crate::world::{OWNER, REGION, World, region_of, root, text};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -41,6 +41,42 @@ async fn what_was_answered_is_on_disk() {
     again.call(&root(OWNER), "EnableKey", json!({"KeyId": key})).await.unwrap();
     let open = json!({"CiphertextBlob": made["CiphertextBlob"]});
     again.call(&root(OWNER), "Decrypt", open).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_between_the_steps_of_related_keys_leaves_them_whole() {
+    let world = World::new().await;
+    let there = "eu-west-1";
+    let primary = world.key_with(json!({"MultiRegion": true})).await;
+    let replica = primary.replace(REGION, there);
+    let sealed =
+        world.call(&root(OWNER), "Encrypt", json!({"KeyId": primary, "Plaintext": "eA=="})).await.unwrap();
+    for (operation, input, between, lead) in [
+        (
+            "ReplicateKey",
+            json!({"KeyId": primary, "ReplicaRegion": there}),
+            ["Enabled", "Creating"],
+            &primary,
+        ),
+        ("UpdatePrimaryRegion", json!({"KeyId": primary, "PrimaryRegion": there}), ["Updating"; 2], &replica),
+    ] {
+        world.call(&root(OWNER), operation, input).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        copy(world.dir.path(), dir.path());
+        let again = World::at(dir).await;
+        let told = async |key: &str| {
+            let told = again.done_in(region_of(key), "DescribeKey", json!({"KeyId": key})).await;
+            assert_eq!(text(&told["KeyMetadata"]["MultiRegionConfiguration"]["PrimaryKey"], "Arn"), *lead);
+            text(&told["KeyMetadata"], "KeyState").to_owned()
+        };
+        assert_eq!([told(&primary).await, told(&replica).await], between, "{operation}");
+        again.due().await;
+        assert_eq!([told(&primary).await, told(&replica).await], ["Enabled"; 2], "{operation}");
+        let open = json!({"CiphertextBlob": sealed["CiphertextBlob"]});
+        assert_eq!(again.done_in(there, "Decrypt", open).await["Plaintext"], "eA==");
+        assert!(again.trail.unfinished().await.unwrap().is_empty());
+        world.due().await;
+    }
 }
 
 #[tokio::test]
