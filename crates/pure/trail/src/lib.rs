@@ -7,7 +7,7 @@ mod record;
 mod why;
 
 pub use authorization::{Authorization, DecidedBy, NearMiss};
-pub use lookup::{Attribute, UnknownAttribute, resource_names};
+pub use lookup::{Attribute, UnknownAttribute, listed_names, names_by_members, resource_names};
 pub use record::{
     EVENT_VERSION, EventType, Record, Resource, ServiceEvent, UserIdentity, lower_camel, lower_camel_members,
     written_date,

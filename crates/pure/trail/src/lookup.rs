@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::record::Record;
+use crate::record::{Record, Resource};
 
 /// The one attribute that a lookup may name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -75,22 +75,16 @@ const DB_CLUSTER: &str = "AWS::RDS::DBCluster";
 const DB_INSTANCE: &str = "AWS::RDS::DBInstance";
 const DB_CLUSTER_SNAPSHOT: &str = "AWS::RDS::DBClusterSnapshot";
 
+/// Whether parameters and answers of a source name resources (`kms.amazonaws.com` lists all of its own).
+pub fn names_by_members(event_source: &str) -> bool {
+    NAMING.iter().any(|(source, ..)| *source == event_source)
+}
+
 /// Types and names by which a record's resources are found, each once: a key by its ARN and by its bare id;
 /// what RDS and IAM work on by the names in parameters and answer, as their records list no resources.
 pub fn resource_names(record: &Record) -> Vec<(String, String)> {
-    let mut names: Vec<(String, String)> = Vec::new();
-    let mut add = |kind: &str, name: &str| {
-        if !names.iter().any(|(k, n)| k == kind && n == name) {
-            names.push((kind.into(), name.into()));
-        }
-    };
-    for resource in &record.resources {
-        add(&resource.kind, &resource.arn);
-        let after_account = resource.arn.splitn(6, ':').nth(5).unwrap_or_default();
-        if let Some((_, id)) = after_account.split_once(['/', ':']) {
-            add(&resource.kind, id);
-        }
-    }
+    let mut names = listed_names(&record.resources);
+    let mut add = |kind: &str, name: &str| add(&mut names, kind, name);
     let response = record.response_elements.as_ref().and_then(Value::as_object);
     // The answers of IAM wrap what they tell in one member: `user`, `accessKey`.
     let wrapped = response.into_iter().flat_map(Map::values).filter_map(Value::as_object);
@@ -101,6 +95,25 @@ pub fn resource_names(record: &Record) -> Vec<(String, String)> {
         }
     }
     names
+}
+
+/// Those of the resources that a record lists.
+pub fn listed_names(resources: &[Resource]) -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    for resource in resources {
+        add(&mut names, &resource.kind, &resource.arn);
+        let after_account = resource.arn.splitn(6, ':').nth(5).unwrap_or_default();
+        if let Some((_, id)) = after_account.split_once(['/', ':']) {
+            add(&mut names, &resource.kind, id);
+        }
+    }
+    names
+}
+
+fn add(names: &mut Vec<(String, String)>, kind: &str, name: &str) {
+    if !names.iter().any(|(k, n)| k == kind && n == name) {
+        names.push((kind.into(), name.into()));
+    }
 }
 
 #[cfg(test)]

@@ -157,15 +157,21 @@ impl Record {
         self
     }
 
+    /// As [`UserIdentity::username`].
+    pub fn username(&self) -> Option<&str> {
+        self.user_identity.username()
+    }
+}
+
+impl UserIdentity {
     /// The name that LookupEvents finds a caller by: the user's, the session's, `root`; none for services
     /// (spec/trail.md §5).
     pub fn username(&self) -> Option<&str> {
-        let identity = &self.user_identity;
-        match identity.kind.as_deref() {
-            Some("IAMUser") => identity.user_name.as_deref(),
+        match self.kind.as_deref() {
+            Some("IAMUser") => self.user_name.as_deref(),
             Some("Root") => Some("root"),
             Some("AssumedRole" | "FederatedUser") => {
-                identity.principal_id.as_deref()?.split_once(':').map(|(_, s)| s)
+                self.principal_id.as_deref()?.split_once(':').map(|(_, s)| s)
             }
             _ => None,
         }

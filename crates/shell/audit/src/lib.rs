@@ -8,7 +8,9 @@ mod at;
 mod error;
 mod frame;
 mod index;
+mod indexer;
 mod log;
+mod row;
 mod segments;
 mod writer;
 

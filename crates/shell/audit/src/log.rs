@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
 };
 
@@ -18,12 +18,13 @@ use crate::{
     error::Error,
     frame::{Kind, LONGEST_PAYLOAD, Link},
     index::{Cursor, Index, Query},
+    indexer::{self, Indexer},
     segments::{Entry, Next, Position, SegmentReader, segment_numbers},
     writer::{self, Order, Tail},
 };
 
-/// Entries that the index takes in one transaction.
-const INDEX_BATCH: usize = 1000;
+/// Most records are no longer.
+const USUAL_PAYLOAD: usize = 2048;
 
 /// The audit trail: a log that only grows, and an index behind it.
 pub struct Trail {
@@ -31,9 +32,8 @@ pub struct Trail {
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     durable: watch::Receiver<Position>,
-    indexed: watch::Receiver<Position>,
-    indexer: Mutex<Option<task::JoinHandle<()>>>,
-    index: Index,
+    indexer: Arc<Indexer>,
+    follower: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Trail {
@@ -48,22 +48,19 @@ impl Trail {
         let place = dir.to_owned();
         let tail = task::spawn_blocking(move || Tail::recover(&place)).await.map_err(broken_off)??;
         let end = tail.position();
-        let (index, done) = Index::open(dir, end).await?;
-        let done = catch_up(dir, &index, done, end).await?;
+        let indexer = Arc::new(Indexer::open(dir, end).await?);
+        indexer.catch_up(end).await?;
         let (orders, receiver) = mpsc::channel();
         let (durable_sender, durable) = watch::channel(end);
-        let (indexed_sender, indexed) = watch::channel(done);
         let writer = writer::spawn(tail, receiver, durable_sender).map_err(Error::file(dir))?;
-        let indexer =
-            task::spawn(follow(dir.to_owned(), index.clone(), done, durable.clone(), indexed_sender));
+        let follower = indexer::follow(Arc::clone(&indexer), durable.clone()).map_err(Error::file(dir))?;
         Ok(Self {
             dir: dir.into(),
             orders: Mutex::new(Some(orders)),
             writer: Mutex::new(Some(writer)),
             durable,
-            indexed,
-            indexer: Mutex::new(Some(indexer)),
-            index,
+            indexer,
+            follower: Mutex::new(Some(follower)),
         })
     }
 
@@ -93,7 +90,8 @@ impl Trail {
     }
 
     async fn write(&self, kind: Kind, record: &Record) -> Result<(), Error> {
-        let payload = serde_json::to_vec(record)?;
+        let mut payload = Vec::with_capacity(USUAL_PAYLOAD);
+        serde_json::to_writer(&mut payload, record)?;
         if payload.len() > LONGEST_PAYLOAD {
             return Err(Error::TooLong);
         }
@@ -116,8 +114,7 @@ impl Trail {
     /// # Errors
     /// If the log or its index cannot be read.
     pub async fn unfinished(&self) -> Result<Vec<Record>, Error> {
-        self.caught_up().await?;
-        let places = self.index.unfinished().await?;
+        let places = self.caught_up().await?.unfinished().await?;
         self.read(places).await
     }
 
@@ -126,16 +123,16 @@ impl Trail {
     /// # Errors
     /// If the log or its index cannot be read.
     pub async fn lookup(&self, query: &Query) -> Result<Vec<(Record, Cursor)>, Error> {
-        self.caught_up().await?;
-        let (places, cursors): (Vec<_>, Vec<_>) = self.index.find(query).await?.into_iter().unzip();
+        let found = self.caught_up().await?.find(query).await?;
+        let (places, cursors): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         Ok(self.read(places).await?.into_iter().zip(cursors).collect())
     }
 
-    async fn caught_up(&self) -> Result<(), Error> {
+    /// The index with everything that is durable now.
+    async fn caught_up(&self) -> Result<&Index, Error> {
         let wanted = *self.durable.borrow();
-        let mut indexed = self.indexed.clone();
-        let reached = indexed.wait_for(|done| *done >= wanted).await;
-        reached.map(|_| ()).map_err(|_| Error::Failed("the index has stopped".into()))
+        self.indexer.catch_up(wanted).await?;
+        Ok(self.indexer.index())
     }
 
     async fn read(&self, places: Vec<Position>) -> Result<Vec<Record>, Error> {
@@ -152,11 +149,12 @@ impl Trail {
         if let Some(writer) = writer {
             let _ = task::spawn_blocking(move || writer.join()).await;
         }
-        let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(indexer) = indexer {
-            let _ = indexer.await;
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(follower) = follower {
+            self.indexer.end();
+            let _ = task::spawn_blocking(move || follower.join()).await;
         }
-        self.index.close().await;
+        self.indexer.close().await;
     }
 }
 
@@ -193,43 +191,6 @@ pub fn read_all(dir: &Path, mut each: impl FnMut(Record)) -> Result<(), Error> {
     Ok(())
 }
 
-/// Brings the index from `done` to `end`.
-async fn catch_up(dir: &Path, index: &Index, mut done: Position, end: Position) -> Result<Position, Error> {
-    while done < end {
-        let (dir, from) = (dir.to_owned(), done);
-        let read = task::spawn_blocking(move || crate::at::read_range(&dir, from, end, INDEX_BATCH));
-        let (entries, reached) = read.await.map_err(broken_off)??;
-        index.add(&entries, reached).await?;
-        done = reached;
-    }
-    Ok(done)
-}
-
-/// Follows the log until the writer is gone.
-async fn follow(
-    dir: PathBuf,
-    index: Index,
-    mut done: Position,
-    mut durable: watch::Receiver<Position>,
-    indexed: watch::Sender<Position>,
-) {
-    loop {
-        let end = *durable.borrow_and_update();
-        match catch_up(&dir, &index, done, end).await {
-            Ok(reached) => done = reached,
-            Err(error) => {
-                // Lookups fail from here on; the log itself goes on, and the next start builds the index again.
-                tracing::error!(%error, "the index of the audit trail stopped");
-                return;
-            }
-        }
-        indexed.send_replace(done);
-        if durable.changed().await.is_err() && *durable.borrow() == done {
-            return;
-        }
-    }
-}
-
-fn broken_off(error: task::JoinError) -> Error {
+pub(crate) fn broken_off(error: task::JoinError) -> Error {
     Error::File { path: PathBuf::from("trail"), source: io::Error::other(error) }
 }

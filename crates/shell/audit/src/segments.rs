@@ -57,7 +57,7 @@ pub(crate) struct SegmentReader {
 /// What comes next in a segment.
 pub(crate) enum Next {
     Entry(Entry),
-    /// The end of what is there.
+    /// The end of what is there: of the file, or zeros up to it.
     End,
     /// Bytes that are no frame of the chain.
     Broken,
@@ -100,14 +100,28 @@ impl SegmentReader {
         let length =
             self.buffer.get(4..8).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) as usize;
         if frame < FRAME_HEAD || length > LONGEST_PAYLOAD {
-            return Ok(Next::Broken);
+            return self.broken();
         }
         self.fill(FRAME_HEAD + length)?;
         let at = self.position();
-        let Some(frame) = frame::read_frame(&self.buffer, &self.link) else { return Ok(Next::Broken) };
+        let Some(frame) = frame::read_frame(&self.buffer, &self.link) else { return self.broken() };
         let entry = Entry { at, kind: frame.kind, payload: frame.payload.to_vec() };
         self.advance(&frame_size(&frame));
         Ok(Next::Entry(entry))
+    }
+
+    /// What is no frame: the zeros that a segment ends with while it is written, or damage.
+    fn broken(&mut self) -> Result<Next, Error> {
+        let zeros = self.buffer.iter().all(|byte| *byte == 0) && self.rest()?.iter().all(|byte| *byte == 0);
+        Ok(if zeros { Next::End } else { Next::Broken })
+    }
+
+    /// Everything from the offset on.
+    fn rest(&mut self) -> Result<Vec<u8>, Error> {
+        let mut rest = Vec::new();
+        self.file.seek(SeekFrom::Start(self.offset)).map_err(Error::file(&self.path))?;
+        self.file.read_to_end(&mut rest).map_err(Error::file(&self.path))?;
+        Ok(rest)
     }
 
     fn advance(&mut self, size: &(u64, Link)) {
@@ -138,9 +152,7 @@ impl SegmentReader {
 
     /// Behind broken bytes: is there a whole frame of a group that was only written after they were durable?
     pub(crate) fn later_group_follows(&mut self) -> Result<bool, Error> {
-        let mut rest = Vec::new();
-        self.file.seek(SeekFrom::Start(self.offset)).map_err(Error::file(&self.path))?;
-        self.file.read_to_end(&mut rest).map_err(Error::file(&self.path))?;
+        let rest = self.rest()?;
         Ok((0..rest.len().saturating_sub(FRAME_HEAD)).any(|start| {
             frame::read_loose_frame(&rest[start..])
                 .is_some_and(|found| found.link.group > self.link.group + 1)

@@ -72,6 +72,13 @@ async fn lookups_see_everything_acknowledged_newest_first_and_by_page() {
     assert_eq!((seen[0].as_str(), seen[1].as_str(), seen[50].as_str()), ("last", "e49", "e0"));
     for (key, value, count) in [
         ("EventName", "Encrypt", 1),
+        ("EventId", "e7", 1),
+        ("EventId", "e", 0),
+        ("ResourceType", "AWS::KMS::Key", 50),
+        ("ResourceType", "AWS::KMS", 0),
+        ("AccessKeyId", "AKIA1", 50),
+        ("ReadOnly", "true", 50),
+        ("ReadOnly", "false", 0),
         ("ResourceName", "k1", 50),
         ("ResourceName", "arn:aws:kms:us-west-2:111122223333:key/k1", 50),
         ("Username", "dba", 50),
@@ -115,23 +122,47 @@ async fn a_log_cut_anywhere_opens_with_the_whole_records_before() {
     let dir = tempfile::tempdir().unwrap();
     let trail = Trail::open(dir.path()).await.unwrap();
     let log = dir.path().join("00000000.log");
-    let mut ends = vec![fs::metadata(&log).unwrap().len()];
     for n in 0..3 {
         trail.append(record(&format!("e{n}"), "Decrypt", n)).await.unwrap();
-        ends.push(fs::metadata(&log).unwrap().len());
     }
+    let running = fs::read(&log).unwrap();
     trail.close().await;
     let whole = fs::read(&log).unwrap();
+    assert!(running.starts_with(&whole) && running[whole.len()..].iter().all(|byte| *byte == 0));
+    let mut ends = vec![64];
+    while let Some(length) = whole.get(ends[ends.len() - 1] + 4..).and_then(|rest| rest.first_chunk()) {
+        ends.push(ends[ends.len() - 1] + 64 + u32::from_le_bytes(*length) as usize);
+    }
+    assert_eq!((ends.len(), ends.last()), (4, Some(&whole.len())));
     for length in (0..=whole.len()).step_by(7).chain([whole.len()]) {
-        let copy = tempfile::tempdir().unwrap();
-        fs::write(copy.path().join("00000000.log"), &whole[..length]).unwrap();
-        let trail = Trail::open(copy.path()).await.unwrap();
-        trail.append(record("new", "Encrypt", 9)).await.unwrap();
-        trail.close().await;
-        let kept = ends.iter().skip(1).filter(|end| **end <= length as u64).count();
-        let mut expected: Vec<String> = (0..kept).map(|n| format!("e{n}")).collect();
-        expected.push("new".into());
-        assert_eq!(ids(copy.path()).unwrap(), expected, "cut at {length}");
+        // At the end of the file, or with the zeros of a log that was being written.
+        for zeros in [0, 100].into_iter().take(if length % 3 == 0 { 2 } else { 1 }) {
+            let copy = tempfile::tempdir().unwrap();
+            let mut bytes = whole[..length].to_vec();
+            bytes.resize(length + zeros, 0);
+            // The head of a segment is durable before anything else.
+            if length < 64 && zeros > 0 {
+                continue;
+            }
+            fs::write(copy.path().join("00000000.log"), &bytes).unwrap();
+            let kept = ends.iter().skip(1).filter(|end| **end <= length).count();
+            let mut expected: Vec<String> = (0..kept).map(|n| format!("e{n}")).collect();
+            if length >= 64 {
+                assert_eq!(ids(copy.path()).unwrap(), expected, "cut at {length}, {zeros} zeros, as it is");
+            }
+            let trail = Trail::open(copy.path()).await.unwrap();
+            let torn = fs::read(copy.path().join("00000000.torn")).unwrap_or_default();
+            let last = *ends.iter().rfind(|end| **end <= length).unwrap_or(&0);
+            if length >= 64 {
+                let left = &whole[last..length];
+                let left = &left[..left.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1)];
+                assert_eq!(torn, left, "cut at {length}, {zeros} zeros");
+            }
+            trail.append(record("new", "Encrypt", 9)).await.unwrap();
+            trail.close().await;
+            expected.push("new".into());
+            assert_eq!(ids(copy.path()).unwrap(), expected, "cut at {length}, {zeros} zeros");
+        }
     }
 }
 
