@@ -1,7 +1,7 @@
 //! Asks the policies, notes why they say what they say, and says a refusal in AWS's words (spec/kms.md §14,
 //! spec/policy.md §14).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use iam::{Context, Decision, Document, Granted, Layer, Policies, Principal, Reason, Request, Voice};
 use trail::{Authorization, DecidedBy, NearMiss};
@@ -15,6 +15,11 @@ const MOST_MISSES: usize = 16;
 const MOST_KEYS: usize = 64;
 const LONGEST_VALUE: usize = 256;
 
+/// Room for the keys that most requests have, tags aside.
+const GLOBAL_KEYS: usize = 20;
+
+type ConditionKeys = Vec<(Cow<'static, str>, Vec<String>)>;
+
 /// Decides, and notes the decision for the record of the call.
 ///
 /// # Errors
@@ -23,9 +28,11 @@ pub(crate) fn authorize(
     directory: &dyn Directory,
     call: &Call,
     service: ServiceId,
-    ask: &Ask,
+    mut ask: Ask,
 ) -> Result<(), Fault> {
-    let question = Question::new(directory, call, ask);
+    let own = std::mem::take(&mut ask.context);
+    let question = Question::new(directory, call, &ask, own);
+    let ask = &ask;
     let (request, policies) = (question.request(ask), question.policies(ask));
     let judged = iam::judge(&request, &policies);
     let mut told = Authorization {
@@ -47,7 +54,7 @@ pub(crate) fn authorize(
                     .collect();
             }
             let shown = question.context.iter().take(MOST_KEYS);
-            told.context = shown.map(|(key, values)| (key.to_owned(), shortened(values.to_vec()))).collect();
+            told.context = shown.map(|(key, values)| (key, shortened(values.to_vec()))).collect();
             Err(refusal(call, service, ask, reason))
         }
     };
@@ -71,7 +78,7 @@ fn shortened(values: Vec<String>) -> Vec<String> {
 
 /// Whether the caller could do something, without doing it: what a new policy would mean for its author.
 pub fn would_allow(directory: &dyn Directory, call: &Call, ask: &Ask) -> bool {
-    let question = Question::new(directory, call, ask);
+    let question = Question::new(directory, call, ask, ask.context.clone());
     iam::decide(&question.request(ask), &question.policies(ask)).is_allowed()
 }
 
@@ -85,13 +92,16 @@ struct Question {
 }
 
 impl Question {
-    fn new(directory: &dyn Directory, call: &Call, ask: &Ask) -> Self {
-        let mut context = global(call);
+    /// `own`: the condition keys of the question itself.
+    fn new(directory: &dyn Directory, call: &Call, ask: &Ask, own: ConditionKeys) -> Self {
+        let mut context = Context::default();
+        context.reserve(GLOBAL_KEYS + own.len());
+        global(&mut context, call);
         if let Some(owner) = &ask.resource_account {
             context.set("aws:ResourceAccount", [owner.as_str()]);
         }
-        for (key, values) in &ask.context {
-            context.set(key, values.iter().cloned());
+        for (key, values) in own {
+            context.set_all(key, values);
         }
         Self {
             principal: principal(&call.caller),
@@ -178,8 +188,7 @@ fn principal(caller: &Caller) -> Principal {
 }
 
 /// The condition keys that every request has (spec/policy.md §6).
-fn global(call: &Call) -> Context {
-    let mut context = Context::default();
+fn global(context: &mut Context, call: &Call) {
     let caller = &call.caller;
     let kind = match caller {
         Caller::Root { .. } => "Account",
@@ -215,7 +224,7 @@ fn global(call: &Call) -> Context {
     }
     context.set("aws:PrincipalIsAWSService", [by_service.to_string()]);
     for (key, value) in caller.tags() {
-        context.set(&format!("aws:PrincipalTag/{key}"), [value]);
+        context.set(format!("aws:PrincipalTag/{key}"), [value]);
     }
     context.set("aws:SecureTransport", [call.secure.to_string()]);
     context.set("aws:CurrentTime", [call.now.iso8601_seconds()]);
@@ -232,5 +241,4 @@ fn global(call: &Call) -> Context {
         None => {}
     }
     context.set("aws:UserAgent", [&call.user_agent]);
-    context
 }

@@ -20,6 +20,7 @@ use crate::{
     pipeline::Pipeline,
     router::{Answer, Router},
     seats::Seat,
+    unbroken::Unbroken,
 };
 
 /// Larger than any request of the services here.
@@ -83,14 +84,13 @@ impl Endpoint {
         };
         seat.asks();
         let held = self.under_way.subscribe();
-        // A task of its own: a client that goes away must not stop a call half way.
-        let call = tokio::spawn(async move {
+        let call = Unbroken::new(async move {
             let reply = self.serve(&parts, &body, peer).await;
             drop(held);
             reply
         });
-        call.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a call broke off");
+        call.await.unwrap_or_else(|broke_off| {
+            tracing::error!(error = %broke_off, "a call broke off");
             plain(StatusCode::INTERNAL_SERVER_ERROR, "internal failure\n")
         })
     }

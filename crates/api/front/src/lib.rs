@@ -18,6 +18,7 @@ mod router;
 mod seats;
 mod server;
 mod tls;
+mod unbroken;
 
 pub use authorize::would_allow;
 pub use call::{Call, Origin, TouchedResource, Via};

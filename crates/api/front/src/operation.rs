@@ -1,6 +1,6 @@
 //! What an operation of a service is made of. One file an operation, see `docs/recipes/`.
 
-use std::{future::Future, ops::Deref, sync::Arc};
+use std::{borrow::Cow, future::Future, ops::Deref, sync::Arc};
 
 use ids::AccountId;
 use serde::{Serialize, de::DeserializeOwned};
@@ -106,7 +106,7 @@ pub struct Ask {
     /// A denial names the resource and no reason: whether a role is there is nobody's business.
     pub without_reason: bool,
     /// Condition keys of this question, beside the global ones.
-    pub context: Vec<(String, Vec<String>)>,
+    pub context: Vec<(Cow<'static, str>, Vec<String>)>,
 }
 
 impl Ask {
@@ -163,7 +163,7 @@ impl Ask {
     #[must_use]
     pub fn with<V: Into<String>>(
         mut self,
-        key: impl Into<String>,
+        key: impl Into<Cow<'static, str>>,
         values: impl IntoIterator<Item = V>,
     ) -> Self {
         let values: Vec<String> = values.into_iter().map(Into::into).collect();

@@ -105,7 +105,7 @@ impl Pipeline {
         })?;
         let target = O::resolve(state, call, &request).await?;
         for ask in O::asks(state, call, &request, &target) {
-            authorize::authorize(&*self.directory, call, O::SERVICE, &ask)?;
+            authorize::authorize(&*self.directory, call, O::SERVICE, ask)?;
         }
         if O::EFFECT == Effect::Write {
             let intent = draft.intent(call, self.clock.now());

@@ -99,13 +99,13 @@ impl Scenario {
         let owner = self.resource_owner.as_deref().map(owner).transpose()?;
         let owner = owner.or_else(|| subject.principal.account().map(str::to_owned));
         let mut context = Context::default();
-        for (key, value) in &subject.context {
+        for (key, value) in std::mem::take(&mut subject.context) {
             context.set(key, [value]);
         }
         for entry in self.context_entries {
             let unnamed = || fault::invalid_input("A context entry has no ContextKeyName.");
             let key = entry.context_key_name.filter(|key| !key.is_empty()).ok_or_else(unnamed)?;
-            context.set(&key, entry.context_key_values);
+            context.set(key, entry.context_key_values);
         }
         let stage = Stage { subject, resource, owner: owner.unwrap_or_else(|| account.to_string()), context };
         let any = vec!["*".to_owned()];

@@ -1,5 +1,7 @@
 //! AWS JSON 1.1: one JSON object in, one out (spec/kms.md §1).
 
+use std::io;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -8,9 +10,6 @@ use crate::{
     fault::Fault,
     model::{Model, Reference, ServiceId, ShapeKind},
 };
-
-/// Room for the answers that carry keys, so that the buffer does not grow and leave copies behind.
-const ANSWER_CAPACITY: usize = 16 * 1024;
 
 /// Reads a body into the input of an operation: types as the model has them, unknown members dropped,
 /// `null` as absent. Constraints are [`crate::validate`]'s.
@@ -38,9 +37,26 @@ pub fn decode(service: ServiceId, operation: &str, body: &[u8]) -> Result<Value,
 /// # Errors
 /// An internal fault if the answer cannot be written as JSON.
 pub fn encode(answer: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(ANSWER_CAPACITY));
+    // Answers carry keys: a buffer that grows would leave copies behind.
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, answer).map_err(Fault::internal)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
     serde_json::to_writer(&mut *bytes, answer).map_err(Fault::internal)?;
     Ok(bytes)
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes an error: the bare name in `__type`, the text in `message`; `AccessDeniedException` has it in
@@ -171,6 +187,14 @@ mod tests {
             let body = format!("{{\"CiphertextBlob\":\"{blob}\"}}");
             assert!(decode(ServiceId::Kms, "Decrypt", body.as_bytes()).is_err(), "{blob}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_written_without_growing() {
+        let text = "x\"é".repeat(5000);
+        let bytes = encode(&json!({"Plaintext": text})).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap()["Plaintext"], json!(text));
+        assert_eq!(bytes.len(), bytes.capacity());
     }
 
     #[test]

@@ -17,29 +17,53 @@ pub(super) fn string_to_sign(signed_at: &str, scope: &str, canonical_request: &s
 }
 
 pub(super) fn request(request: &Request<'_>, signed_headers: &[String], presigned: bool) -> String {
-    let headers: String = signed_headers.iter().map(|name| header_line(request, name)).collect();
-    [
-        request.method,
-        &path(request.path),
-        &query(request.query, presigned),
-        &headers,
-        &signed_headers.join(";"),
-        &hex_sha256(request.body),
-    ]
-    .join("\n")
+    let length: usize = request.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut text = String::with_capacity(2 * length + request.path.len() + 3 * request.query.len() + 128);
+    text.push_str(request.method);
+    text.push('\n');
+    text.push_str(&path(request.path));
+    text.push('\n');
+    text.push_str(&query(request.query, presigned));
+    text.push('\n');
+    for name in signed_headers {
+        header_line(&mut text, request, name);
+    }
+    text.push('\n');
+    for (index, name) in signed_headers.iter().enumerate() {
+        if index > 0 {
+            text.push(';');
+        }
+        text.push_str(name);
+    }
+    text.push('\n');
+    text.push_str(&hex_sha256(request.body));
+    text
 }
 
 /// `name:value`; values of a repeated header are joined by commas, runs of spaces collapsed.
-fn header_line(request: &Request<'_>, name: &str) -> String {
+fn header_line(text: &mut String, request: &Request<'_>, name: &str) {
+    text.push_str(name);
+    text.push(':');
     let values = request.headers.iter().filter(|(n, _)| n == name);
-    let values: Vec<String> = values
-        .map(|(_, value)| value.split(' ').filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" "))
-        .collect();
-    format!("{name}:{}\n", values.join(","))
+    for (index, (_, value)) in values.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        for (index, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+            if index > 0 {
+                text.push(' ');
+            }
+            text.push_str(word);
+        }
+    }
+    text.push('\n');
 }
 
 /// Each segment of the path as received is encoded once more (services other than S3 encode twice).
 fn path(raw: &str) -> String {
+    if raw == "/" {
+        return raw.into();
+    }
     let mut segments: Vec<&str> = Vec::new();
     for segment in raw.split('/') {
         match segment {
@@ -67,6 +91,9 @@ pub(super) fn query_pairs(raw: &str) -> Vec<(String, String)> {
 }
 
 fn query(raw: &str, presigned: bool) -> String {
+    if raw.is_empty() {
+        return String::new();
+    }
     let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
     let mut pairs: Vec<(String, String)> = query_pairs(raw)
         .into_iter()
@@ -85,6 +112,17 @@ mod tests {
     fn queries_are_sorted_and_encoded_again() {
         assert_eq!(query("b=2&a=1+1&a=%2F&c", false), "a=%2F&a=1%201&b=2&c=");
         assert_eq!(query("X-Amz-Signature=x&a=1", true), "a=1");
+    }
+
+    #[test]
+    fn headers_are_collapsed_and_joined() {
+        let headers: Vec<(String, String)> = [("a", " x  y "), ("host", "h"), ("a", "z"), ("unsigned", "u")]
+            .map(|(n, v)| (n.into(), v.into()))
+            .into();
+        let sent = Request { method: "POST", path: "/", query: "", headers: &headers, body: b"" };
+        let text = request(&sent, &["a".into(), "host".into(), "none".into()], false);
+        let hash = hex_sha256(b"");
+        assert_eq!(text, format!("POST\n/\n\na:x y,z\nhost:h\nnone:\n\na;host;none\n{hash}"));
     }
 
     #[test]
