@@ -1,6 +1,6 @@
 //! Keys, aliases and grants in memory, with the indexes by which requests find them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ids::{AccountId, Region, Timestamp};
@@ -48,6 +48,8 @@ pub struct Entries {
     grants: HashMap<KeyName, Grants>,
     /// The key of each grant.
     grant_keys: HashMap<String, KeyName>,
+    /// Ids of the grants that a principal may retire.
+    retired_by: HashMap<String, HashSet<String>>,
 }
 
 /// The grants of one key.
@@ -121,9 +123,9 @@ impl Entries {
             .flat_map(BTreeMap::values)
     }
 
-    /// Every grant.
-    pub fn grants(&self) -> impl Iterator<Item = &Arc<Grant>> {
-        self.grants.values().flat_map(|grants| grants.by_id.values())
+    /// The grants that name a retiring principal, in no order.
+    pub fn grants_retired_by(&self, principal: &str) -> impl Iterator<Item = &Arc<Grant>> {
+        self.retired_by.get(principal).into_iter().flatten().filter_map(|id| self.grant(id))
     }
 
     /// A grant by its id.
@@ -150,8 +152,8 @@ impl Entries {
                 self.regions_of.remove(&set);
             }
         }
-        for id in self.grants.remove(name).into_iter().flat_map(|grants| grants.by_id.into_keys()) {
-            self.grant_keys.remove(&id);
+        for grant in self.grants.remove(name).into_iter().flat_map(|grants| grants.by_id.into_values()) {
+            self.forget_grant(&grant);
         }
         for alias in self.aliases_of.remove(name).into_iter().flatten() {
             self.aliases.remove(&AliasName {
@@ -179,6 +181,9 @@ impl Entries {
     pub fn put_grant(&mut self, grant: Grant) {
         let grant = Arc::new(grant);
         self.grant_keys.insert(grant.id.clone(), grant.key.clone());
+        if let Some(retiring) = &grant.retiring {
+            self.retired_by.entry(retiring.clone()).or_default().insert(grant.id.clone());
+        }
         let grants = self.grants.entry(grant.key.clone()).or_default();
         grants
             .by_grantee
@@ -189,7 +194,7 @@ impl Entries {
     }
 
     pub fn remove_grant(&mut self, grant: &Grant) {
-        self.grant_keys.remove(&grant.id);
+        self.forget_grant(grant);
         let Some(grants) = self.grants.get_mut(&grant.key) else { return };
         grants.by_id.remove(&grant.id);
         if let Some(same) = grants.by_grantee.get_mut(&grant.grantee) {
@@ -198,5 +203,73 @@ impl Entries {
                 grants.by_grantee.remove(&grant.grantee);
             }
         }
+    }
+
+    /// Removes a grant from the indexes over all keys.
+    fn forget_grant(&mut self, grant: &Grant) {
+        self.grant_keys.remove(&grant.id);
+        if let Some(retiring) = &grant.retiring
+            && let Some(ids) = self.retired_by.get_mut(retiring)
+        {
+            ids.remove(&grant.id);
+            if ids.is_empty() {
+                self.retired_by.remove(retiring);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kms::Constraints;
+
+    use super::*;
+
+    fn grant(id: &str, key: &KeyName, retiring: Option<&str>) -> Grant {
+        Grant {
+            id: id.into(),
+            key: key.clone(),
+            name: None,
+            created: Timestamp::from_millis(0),
+            grantee: "g".into(),
+            grantee_id: None,
+            retiring: retiring.map(str::to_owned),
+            retiring_id: None,
+            to_service: false,
+            retired_by_service: false,
+            issuing_account: key.account.clone(),
+            operations: BTreeSet::new(),
+            constraints: Constraints::default(),
+        }
+    }
+
+    #[test]
+    fn grants_are_found_by_who_may_retire_them_until_they_or_their_key_go() {
+        let key = |byte| KeyName {
+            account: "111122223333".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+            id: KeyId::from_random([byte; 16]),
+        };
+        let (first, second) = (key(1), key(2));
+        let mut entries = Entries::default();
+        entries.put_grant(grant("a", &first, Some("ops")));
+        entries.put_grant(grant("b", &second, Some("ops")));
+        entries.put_grant(grant("c", &first, None));
+        entries.put_grant(grant("d", &first, Some("dba")));
+        let of = |entries: &Entries, who: &str| {
+            let mut ids: Vec<_> = entries.grants_retired_by(who).map(|grant| grant.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(
+            (of(&entries, "ops"), of(&entries, "dba")),
+            (vec!["a".into(), "b".into()], vec!["d".into()])
+        );
+        entries.remove_grant(&grant("a", &first, Some("ops")));
+        assert_eq!(of(&entries, "ops"), ["b"]);
+        entries.remove_key(&first);
+        assert_eq!((of(&entries, "ops"), of(&entries, "dba")), (vec!["b".into()], Vec::<String>::new()));
+        entries.remove_key(&second);
+        assert!(entries.retired_by.is_empty() && entries.grant_keys.is_empty());
     }
 }

@@ -1,7 +1,10 @@
 //! The key service: what is in memory, where every request finds it. SQL is changed first, this after.
 
 use std::{
-    collections::HashMap,
+    collections::{
+        HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -84,9 +87,17 @@ impl Kms {
             materials.entry(arn).or_default().insert(id, Arc::new(material));
         }
         let mut entries = Entries::default();
+        // Most keys of an account have the same policy: it is read and kept once.
+        let mut policies: HashMap<_, Arc<iam::Document>> = HashMap::new();
         for key in keys {
             let arn = key.name.to_string();
-            let policy = policy::of(&key).map_err(|error| LoadError::Policy(arn.clone(), error))?;
+            let policy = match policies.entry((key.policy.clone(), key.principals.clone())) {
+                Occupied(known) => Arc::clone(known.get()),
+                Vacant(new) => {
+                    let read = policy::of(&key).map_err(|error| LoadError::Policy(arn.clone(), error))?;
+                    Arc::clone(new.insert(read))
+                }
+            };
             let materials = materials.remove(&arn).unwrap_or_default();
             entries.put_key(Arc::new(Entry { key, policy, materials }));
         }
@@ -207,9 +218,15 @@ impl Kms {
         self.read(|entries| entries.grant(id).cloned())
     }
 
-    /// Every grant that satisfies a test.
-    pub(crate) fn grants_where(&self, test: impl Fn(&Grant) -> bool) -> Vec<Arc<Grant>> {
-        self.read(|entries| entries.grants().filter(|grant| test(grant)).cloned().collect())
+    /// The grants with a retiring principal that satisfy a test, in no order.
+    pub(crate) fn grants_retired_by(
+        &self,
+        principal: &str,
+        test: impl Fn(&Grant) -> bool,
+    ) -> Vec<Arc<Grant>> {
+        self.read(|entries| {
+            entries.grants_retired_by(principal).filter(|grant| test(grant)).cloned().collect()
+        })
     }
 
     /// Every key for which something is due.

@@ -53,11 +53,8 @@ impl Operation for ListRetirableGrants {
         let own = |principal: &&String| by_service || is_own(call, principal);
         let named = request.retiring_principal.or(request.retiring_service_principal);
         let grants = match named.as_ref().filter(own) {
-            Some(principal) => kms.grants_where(|grant: &Grant| {
-                grant.retiring.as_ref() == Some(principal)
-                    && grant.retired_by_service == by_service
-                    && grant.key.region == call.region
-                    && of_account(grant)
+            Some(principal) => kms.grants_retired_by(principal, |grant: &Grant| {
+                grant.retired_by_service == by_service && grant.key.region == call.region && of_account(grant)
             }),
             None => Vec::new(),
         };
