@@ -5,6 +5,7 @@
 pub mod client;
 pub mod disk;
 pub mod figures;
+pub mod many;
 pub mod postgres;
 pub mod sizes;
 
