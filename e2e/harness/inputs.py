@@ -57,6 +57,7 @@ _USER_POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
 _TRUST_POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})
 _TAG = [{"TagKey": "a", "TagValue": "b"}]
+_STORE = {"CustomKeyStoreId": "cks-0123456789abcdef0"}
 
 
 def _key(t):
@@ -107,6 +108,14 @@ _GOOD = {
     "UntagResource": lambda t: _key(t) | {"TagKeys": ["a"]},
     "ReplicateKey": lambda t: _key(t) | {"ReplicaRegion": "eu-west-1"},
     "UpdatePrimaryRegion": lambda t: _key(t) | {"PrimaryRegion": "eu-west-1"},
+    "CreateCustomKeyStore": lambda t: {
+        "CustomKeyStoreName": t.new, "CustomKeyStoreType": "EXTERNAL_KEY_STORE", "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+        "XksProxyUriEndpoint": "https://xks.invalid", "XksProxyUriPath": "/kms/xks/v1",
+        "XksProxyAuthenticationCredential": {"AccessKeyId": "A" * 20, "RawSecretAccessKey": "s" * 43}},
+    "UpdateCustomKeyStore": lambda t: _STORE | {"NewCustomKeyStoreName": t.new},
+    "ConnectCustomKeyStore": lambda t: _STORE,
+    "DisconnectCustomKeyStore": lambda t: _STORE,
+    "DeleteCustomKeyStore": lambda t: _STORE,
     "UpdateKeyDescription": lambda t: _key(t) | {"Description": "bad input"},
     "Encrypt": lambda t: _key(t) | {"Plaintext": b"x"},
     "Decrypt": lambda t: {"CiphertextBlob": t.blob, "KeyId": t.key},

@@ -10,7 +10,9 @@ SERVED = {
         "UntagResource", "ListResourceTags", "UpdateKeyDescription", "GetKeyLastUsage", "GenerateMac", "VerifyMac",
         "Sign", "Verify", "GetPublicKey", "DeriveSharedSecret", "GenerateDataKeyPair",
         "GenerateDataKeyPairWithoutPlaintext", "GetParametersForImport", "ImportKeyMaterial",
-        "DeleteImportedKeyMaterial", "ReplicateKey", "UpdatePrimaryRegion",
+        "DeleteImportedKeyMaterial", "ReplicateKey", "UpdatePrimaryRegion", "CreateCustomKeyStore",
+        "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore", "UpdateCustomKeyStore",
+        "DeleteCustomKeyStore",
     },
     "rds": {
         "CreateDBCluster", "DescribeDBClusters", "DeleteDBCluster", "StartDBCluster", "StopDBCluster",

@@ -39,7 +39,8 @@ def _free_ports():
 class Server:
     """A home and what runs on it. The home is a new directory, or an empty one that is given, with a place for the log."""
 
-    def __init__(self, init=(), scheme="http", home=None, log=None, snapshots=None, regions=(), **clusters):
+    def __init__(self, init=(), scheme="http", home=None, log=None, snapshots=None, regions=(), external_key_stores=None,
+                 **clusters):
         self.home = home or pathlib.Path(tempfile.mkdtemp(prefix="strongroom-e2e-"))
         self.first_port = _free_ports()
         self.process = None
@@ -47,7 +48,7 @@ class Server:
         self.log = log or self.home.with_suffix(".log")
         self.scheme = scheme
         self.init(init)
-        self.configure(clusters, snapshots or {}, regions)
+        self.configure(clusters, snapshots or {}, regions, external_key_stores)
 
     # --- the command line
 
@@ -72,7 +73,7 @@ class Server:
             self.run("init", "--account-id", ACCOUNT, "--region", REGION, "--access-key-id", ACCESS_KEY,
                      "--secret-access-key-file", file.name, *more)
 
-    def configure(self, clusters, snapshots, regions=()):
+    def configure(self, clusters, snapshots, regions=(), external_key_stores=None):
         """Rewrites the settings that the tests fix: ports, small volumes, quick key checks."""
         path = self.home / "config.toml"
         config = tomllib.loads(path.read_text())
@@ -83,6 +84,7 @@ class Server:
         config["snapshots"] |= snapshots
         if regions:
             config["regions"] = list(regions)
+        config["external_key_stores"] |= external_key_stores or {}
         with open(path, "w") as file:
             file.write(_toml(config))
             file.flush()
@@ -219,11 +221,15 @@ class _Remains:
 def _toml(table, name=""):
     """Plain values and tables of them, as the settings are."""
     lines = [f"[{name}]"] if name else []
-    lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
             lines.append(_toml(value, f"{name}.{key}" if name else key))
     return "\n".join(lines) + "\n"
+
+
+def _toml_key(key):
+    return key if re.fullmatch(r"[\w-]+", key) else f'"{key}"'
 
 
 def _toml_value(value):

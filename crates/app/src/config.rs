@@ -36,6 +36,8 @@ pub struct Config {
     pub snapshots: Snapshots,
     /// Quotas of the key service, as in AWS unless they are given.
     pub quotas: Quotas,
+    /// How the proxies of external key stores are reached.
+    pub external_key_stores: xks::Settings,
 }
 
 /// Settings of the cluster service.
@@ -119,6 +121,7 @@ impl Default for Config {
             clusters: Clusters::default(),
             snapshots: Snapshots::default(),
             quotas: Quotas::default(),
+            external_key_stores: xks::Settings::default(),
         }
     }
 }
@@ -216,6 +219,8 @@ impl Config {
         }
         clusters.check_volumes().map_err(bad)?;
         config.quotas.check().map_err(|detail| bad(format!("quotas.{detail}")))?;
+        let stores = &config.external_key_stores;
+        stores.check().map_err(|detail| bad(format!("external_key_stores.{detail}")))?;
         let snapshots = &config.snapshots;
         let of_s3 = [
             (snapshots.endpoint.is_some(), "endpoint"),
@@ -328,6 +333,11 @@ mod tests {
             ("[clusters]\nkey_check_seconds = 0", "key_check_seconds"),
             ("[clusters]\nvolume_gib = 8\nvolume_largest_gib = 4", "volume_gib"),
             ("[clusters]\nvolume_reserve_mib = 0", "volume_reserve_mib"),
+            ("[external_key_stores]\ntimeout_ms = 0", "external_key_stores.timeout_ms"),
+            (
+                "[external_key_stores.addresses]\n\"10.0.0.1\" = \"10.0.0.1:443\"",
+                "external_key_stores.addresses",
+            ),
             ("[snapshots]\nregion = \"eu-west-1\"", "snapshots.region"),
             ("[snapshots]\nbucket = \"b\"", "bucket"),
         ] {

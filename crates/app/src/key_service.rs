@@ -195,9 +195,9 @@ fn blob(wrapped: Wrapped) -> Vec<u8> {
     wrapped.ciphertext_blob.0.clone()
 }
 
-/// Faults of ours say nothing about the key; everything else is an answer.
+/// Faults of ours, and of a proxy before an external key, say nothing about the key; everything else is an answer.
 fn key_fault(fault: &Fault) -> KeyFault {
-    if fault.status >= 500 {
+    if fault.status >= 500 || fault.transient {
         KeyFault::Failed(fault.to_string())
     } else {
         KeyFault::Refused(fault.to_string())

@@ -46,13 +46,15 @@ impl Core {
     /// Opens the state of a home, and closes what a crash interrupted.
     ///
     /// # Errors
-    /// Damaged state, or a root key that is not the state's.
+    /// Damaged state, a root key that is not the state's, or settings of external key stores that cannot be used.
     pub async fn open(
         home: &Home,
         config: &Config,
         custody: Custody,
         snapshots: Option<Location>,
     ) -> Result<Self, Failure> {
+        let proxies = xks::Proxies::new(&config.external_key_stores)
+            .map_err(|error| Failure::usage(format!("external_key_stores.{error}")))?;
         let custody = Arc::new(custody);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&home.state()).await?;
@@ -72,6 +74,7 @@ impl Core {
             Arc::clone(&trail),
             Arc::clone(&clock),
             Arc::clone(&directory),
+            Arc::new(proxies),
         );
         let kms = kms.await?;
         let regions = config.served(kms.regions());

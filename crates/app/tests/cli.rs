@@ -224,6 +224,10 @@ fn a_bad_setting_names_its_key_before_any_port_opens() {
         (("key_check_seconds = 60", "key_check_seconds = 0"), "key_check_seconds"),
         (("127.0.0.1:0", "0.0.0.0:0"), "tls_certificate"),
         (("policy_bytes = 32768", "policy_bytes = 131073"), "quotas.policy_bytes"),
+        (
+            ("timeout_ms = 250", "authorities_file = \"none.pem\""),
+            "external_key_stores.authorities_file: none.pem",
+        ),
     ] {
         fs::write(&config, good.replacen(change.0, change.1, 1)).unwrap();
         assert_fails(&place.run(&["serve"]), 64, key);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use front::Call;
-use kms::{AliasName, Grant, Key, KeyName, Refusal};
+use kms::{AliasName, Connection, Grant, Key, KeyName, KeyStoreName, Refusal};
 use store::Change;
 use tokio::sync::MutexGuard;
 use wire::Fault;
@@ -14,6 +14,7 @@ use wire::Fault;
 use crate::{
     entries::{Alias, Entries, Entry},
     fault,
+    key_store::Store,
     material::Material,
     policy,
     registry::{KeyChange, Kms},
@@ -239,6 +240,28 @@ impl Changing<'_> {
         rows::delete_grant(self.change.tx(), &grant).await.map_err(Fault::internal)?;
         self.tell.insert(grant.key.to_string());
         self.edits.push(Box::new(move |entries| entries.remove_grant(&grant)));
+        Ok(())
+    }
+
+    /// Writes a key store. Its keys follow a change of its connection.
+    pub async fn put_store(&mut self, store: Store) -> Result<(), Fault> {
+        let (told, secret) = (&store.store, &store.secret);
+        rows::put_store(self.change.tx(), &self.kms.custody, told, secret).await.map_err(Fault::internal)?;
+        let connected = told.connection == Connection::Connected;
+        for entry in self.kms.keys_of_store(&told.name) {
+            let mut key = entry.key.clone();
+            key.store_connected(connected);
+            if key != entry.key {
+                self.put_key(&entry, key).await?;
+            }
+        }
+        self.edits.push(Box::new(move |entries| entries.put_store(Arc::new(store))));
+        Ok(())
+    }
+
+    pub async fn delete_store(&mut self, name: KeyStoreName) -> Result<(), Fault> {
+        rows::delete_store(self.change.tx(), &name).await.map_err(Fault::internal)?;
+        self.edits.push(Box::new(move |entries| entries.remove_store(&name)));
         Ok(())
     }
 

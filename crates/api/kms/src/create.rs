@@ -3,7 +3,7 @@
 use envelope::SystemEntropy;
 use front::{Ask, Call};
 use ids::{AccountId, Arn, Entropy as _, Region, Timestamp};
-use kms::{AliasName, Key, KeyId, KeyName, KeySpec, KeyUsage, Manager, MultiRegion, Origin};
+use kms::{AliasName, ExternalKey, Key, KeyId, KeyName, KeySpec, KeyUsage, Manager, MultiRegion, Origin};
 use wire::Fault;
 
 use crate::{
@@ -81,6 +81,20 @@ pub async fn new_key(
 pub fn external_key(name: KeyName, kind: (KeySpec, KeyUsage), now: Timestamp) -> Key {
     let policy = kms::default_policy(&name.account);
     Key::external(name, kind, now, policy)
+}
+
+/// A key on an external key, with the material that this side has of it.
+///
+/// # Errors
+/// As [`Material::generate`].
+pub async fn key_in_store(
+    name: KeyName,
+    external: ExternalKey,
+    now: Timestamp,
+) -> Result<(Key, Material), Fault> {
+    let material = Material::generate(KeySpec::Symmetric).await?;
+    let (id, policy) = (material.id(&name), kms::default_policy(&name.account));
+    Ok((Key::in_store(name, now, policy, id, external), material))
 }
 
 /// A key that is described only: nobody makes it.

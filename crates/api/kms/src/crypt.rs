@@ -6,6 +6,7 @@ use wire::{Blob, Fault};
 
 use crate::{
     entries::Entry,
+    external::By,
     fault,
     material::Material,
     pair::with_private_key,
@@ -23,25 +24,13 @@ pub fn symmetric() -> String {
 /// Longest encryption context, in bytes of its JSON form (spec/kms.md §7).
 const LONGEST_CONTEXT: usize = 8192;
 
-/// A ciphertext and the material it was made with.
-pub struct Encrypted {
-    pub blob: Blob,
-    pub material_id: String,
-}
-
-/// A plaintext and the material of its ciphertext.
-pub struct Decrypted {
-    pub plaintext: SecretBytes,
-    pub material_id: String,
-}
-
-/// What Encrypt and ReEncrypt answer; only symmetric keys tell the material.
+/// A ciphertext, and the material it was made with: only symmetric keys tell that, and not those in key stores.
 pub struct Ciphertext {
     pub blob: Blob,
     pub material_id: Option<String>,
 }
 
-/// What Decrypt answers.
+/// A plaintext, and the material of its ciphertext.
 pub struct Plaintext {
     pub bytes: SecretBytes,
     pub material_id: Option<String>,
@@ -92,16 +81,16 @@ fn oaep(algorithm: &str) -> Option<Oaep> {
 /// Encrypts with an algorithm that the key has.
 ///
 /// # Errors
-/// An internal fault if the key has lost its material.
+/// An internal fault if the key has lost its material; as [`By::encrypt`].
 pub async fn encrypt_by(
+    by: By<'_>,
     target: &Target,
     algorithm: &str,
     context: &EncryptionContext,
     plaintext: SecretBytes,
 ) -> Result<Ciphertext, Fault> {
     let Some(oaep) = oaep(algorithm) else {
-        let made = encrypt(&target.entry, context, plaintext.expose())?;
-        return Ok(Ciphertext { blob: made.blob, material_id: Some(made.material_id) });
+        return encrypt(by, &target.entry, context, plaintext.expose()).await;
     };
     let made = with_private_key(target, move |key| key.oaep_encrypt(oaep, plaintext.expose())).await?;
     Ok(Ciphertext { blob: Blob(made.map_err(Fault::internal)?), material_id: None })
@@ -112,14 +101,14 @@ pub async fn encrypt_by(
 /// # Errors
 /// As [`decrypt`].
 pub async fn decrypt_by(
+    by: By<'_>,
     target: &Target,
     algorithm: &str,
     context: &EncryptionContext,
     ciphertext: Blob,
 ) -> Result<Plaintext, Fault> {
     let Some(oaep) = oaep(algorithm) else {
-        let opened = decrypt(&target.entry, context, &ciphertext.0)?;
-        return Ok(Plaintext { bytes: opened.plaintext, material_id: Some(opened.material_id) });
+        return decrypt(by, &target.entry, context, &ciphertext.0).await;
     };
     let opened = with_private_key(target, move |key| key.oaep_decrypt(oaep, &ciphertext.0)).await?;
     Ok(Plaintext { bytes: opened.map_err(|_| invalid_ciphertext())?, material_id: None })
@@ -160,24 +149,38 @@ pub fn check_context(context: &EncryptionContext) -> Result<(), Fault> {
 /// Encrypts under the current material of a symmetric key.
 ///
 /// # Errors
-/// An internal fault if the key has lost its material.
-pub fn encrypt(entry: &Entry, context: &EncryptionContext, plaintext: &[u8]) -> Result<Encrypted, Fault> {
+/// An internal fault if the key has lost its material; as [`By::encrypt`].
+pub async fn encrypt(
+    by: By<'_>,
+    entry: &Entry,
+    context: &EncryptionContext,
+    plaintext: &[u8],
+) -> Result<Ciphertext, Fault> {
     let arn = entry.key.name.to_string();
     let material_id = entry.key.current_material().to_owned();
     let lost = || Fault::internal(format!("{arn} has no current material"));
     let Material::Symmetric(material) = &**entry.current()? else { return Err(lost()) };
     let mut id = [0; 32];
     hex::decode_to_slice(&material_id, &mut id).map_err(|_| lost())?;
+    if let Some(external) = &entry.key.external {
+        let blob = by.encrypt((&entry.key, external), (material, &id), context, plaintext).await?;
+        return Ok(Ciphertext { blob: Blob(blob), material_id: None });
+    }
     let blob = blob::encrypt(material, &id, &arn, context, plaintext, &SystemEntropy);
-    Ok(Encrypted { blob: Blob(blob), material_id })
+    Ok(Ciphertext { blob: Blob(blob), material_id: Some(material_id) })
 }
 
 /// Decrypts with the material that the blob names, current or not.
 ///
 /// # Errors
 /// `InvalidCiphertextException` without a text for anything that does not open; `IncorrectKeyException` for
-/// the blob of a key that is not related.
-pub fn decrypt(entry: &Entry, context: &EncryptionContext, blob: &[u8]) -> Result<Decrypted, Fault> {
+/// the blob of a key that is not related; as [`By::decrypt`].
+async fn decrypt(
+    by: By<'_>,
+    entry: &Entry,
+    context: &EncryptionContext,
+    blob: &[u8],
+) -> Result<Plaintext, Fault> {
     let read = blob::Blob::parse(blob).map_err(|_| invalid_ciphertext())?;
     if !entry.key.name.is_related_to(read.key_arn) {
         return Err(fault::incorrect_key());
@@ -185,8 +188,13 @@ pub fn decrypt(entry: &Entry, context: &EncryptionContext, blob: &[u8]) -> Resul
     let material_id = hex::encode(read.material);
     let material = entry.materials.get(&material_id).ok_or_else(invalid_ciphertext)?;
     let Material::Symmetric(material) = &**material else { return Err(invalid_ciphertext()) };
-    let plaintext = read.decrypt(material, context).map_err(|_| invalid_ciphertext())?;
-    Ok(Decrypted { plaintext, material_id })
+    if let Some(external) = &entry.key.external {
+        let outer = read.outer().ok_or_else(invalid_ciphertext)?;
+        let bytes = by.decrypt((&entry.key, external), material, context, (&read, outer)).await?;
+        return Ok(Plaintext { bytes, material_id: None });
+    }
+    let bytes = read.decrypt(material, context).map_err(|_| invalid_ciphertext())?;
+    Ok(Plaintext { bytes, material_id: Some(material_id) })
 }
 
 /// The key of a region that a blob names: for that of a multi-Region key the one related to it here. `None` for any

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use wire::Fault;
 
 use crate::{
-    crypt::{ALGORITHM, Encrypted, check_context, encrypt},
+    crypt::{ALGORITHM, Ciphertext, check_context, encrypt},
+    external::{By, note},
     fault,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -84,19 +85,17 @@ impl Wanted {
     ///
     /// # Errors
     /// As the table of states says; `DryRunOperationException`.
-    pub fn make(
-        &self,
-        call: &Call,
-        target: &Target,
-        operation: &'static str,
-    ) -> Result<(SecretBytes, Encrypted), Fault> {
-        check_wrapping(target, operation)?;
+    pub async fn make(&self, by: By<'_>, target: &Target) -> Result<(SecretBytes, Ciphertext), Fault> {
+        note(by.call, target.key(), "");
+        check_wrapping(target, by.operation)?;
         if self.dry_run {
             return Err(fault::dry_run());
         }
         let key = SecretBytes::generate(self.length()?, &SystemEntropy);
-        let wrapped = encrypt(&target.entry, &self.encryption_context, key.expose())?;
-        call.adds("keyMaterialId", wrapped.material_id.as_str());
+        let wrapped = encrypt(by, &target.entry, &self.encryption_context, key.expose()).await?;
+        if let Some(id) = &wrapped.material_id {
+            by.call.adds("keyMaterialId", id.as_str());
+        }
         Ok((key, wrapped))
     }
 }

@@ -2,13 +2,14 @@
 
 use envelope::{EncryptionContext, PrivateKey};
 use front::{Ask, Call};
-use kms::KeySpec;
+use kms::{KeySpec, Refusal};
 use serde::Deserialize;
 use wire::Fault;
 
 use crate::{
-    crypt::{ALGORITHM, Encrypted, check_context, encrypt},
+    crypt::{ALGORITHM, Ciphertext, check_context, encrypt},
     data_key::check_wrapping,
+    external::{By, note},
     fault, pair,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -33,7 +34,7 @@ pub struct Wanted {
 pub struct Made {
     pub private: PrivateKey,
     pub public: Vec<u8>,
-    pub wrapped: Encrypted,
+    pub wrapped: Ciphertext,
 }
 
 impl Wanted {
@@ -57,10 +58,15 @@ impl Wanted {
     /// Makes the pair and wraps it.
     ///
     /// # Errors
-    /// As the table of states says; `UnsupportedOperationException` for a spec of other regions;
-    /// `DryRunOperationException`.
-    pub async fn make(&self, call: &Call, target: &Target, operation: &'static str) -> Result<Made, Fault> {
-        check_wrapping(target, operation)?;
+    /// As the table of states says; `UnsupportedOperationException` for a spec of other regions and for a key in a key
+    /// store; `DryRunOperationException`.
+    pub async fn make(&self, by: By<'_>, target: &Target) -> Result<Made, Fault> {
+        let key = target.key();
+        note(by.call, key, "");
+        check_wrapping(target, by.operation)?;
+        if key.external.is_some() {
+            return Err(fault::refused(&key.name, &Refusal::Origin(key.origin)));
+        }
         let Some(KeySpec::Pair(spec)) = KeySpec::named(&self.key_pair_spec) else {
             let text = format!("KeyPairSpec {} is not supported in this Region.", self.key_pair_spec);
             return Err(fault::unsupported(text));
@@ -70,8 +76,10 @@ impl Wanted {
         }
         let private = pair::generate(spec).await?;
         let public = private.public_key().map_err(Fault::internal)?;
-        let wrapped = encrypt(&target.entry, &self.encryption_context, private.pkcs8().expose())?;
-        call.adds("keyMaterialId", wrapped.material_id.clone());
+        let wrapped = encrypt(by, &target.entry, &self.encryption_context, private.pkcs8().expose()).await?;
+        if let Some(id) = &wrapped.material_id {
+            by.call.adds("keyMaterialId", id.as_str());
+        }
         Ok(Made { private, public, wrapped })
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ids::{AccountId, Region, Timestamp};
-use kms::{AliasName, Grant, Key, KeyId, KeyName};
+use kms::{AliasName, Grant, Key, KeyId, KeyName, KeyStoreName};
 use wire::Fault;
 
-use crate::material::Material;
+use crate::{key_store::Store, material::Material};
 
 /// A key with what is needed to use it.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub struct Alias {
     pub updated: Timestamp,
 }
 
-/// Everything. INVARIANT: every alias and every grant belongs to a key that is there.
+/// Everything. INVARIANT: every alias and every grant belongs to a key that is there, and every key in a key store to one
+/// that is there.
 #[derive(Default)]
 pub struct Entries {
     keys: BTreeMap<KeyName, Arc<Entry>>,
@@ -50,6 +51,7 @@ pub struct Entries {
     grant_keys: HashMap<String, KeyName>,
     /// Ids of the grants that a principal may retire.
     retired_by: HashMap<String, HashSet<String>>,
+    stores: BTreeMap<KeyStoreName, Arc<Store>>,
 }
 
 /// The grants of one key.
@@ -131,6 +133,29 @@ impl Entries {
     /// A grant by its id.
     pub fn grant(&self, id: &str) -> Option<&Arc<Grant>> {
         self.grants.get(self.grant_keys.get(id)?)?.by_id.get(id)
+    }
+
+    pub fn store(&self, name: &KeyStoreName) -> Option<&Arc<Store>> {
+        self.stores.get(name)
+    }
+
+    /// Key stores of an account in a region, in order.
+    pub fn stores_in<'a>(
+        &'a self,
+        account: &'a AccountId,
+        region: &'a Region,
+    ) -> impl Iterator<Item = &'a Arc<Store>> {
+        let first = KeyStoreName { account: account.clone(), region: region.clone(), id: String::new() };
+        let here = move |name: &KeyStoreName| name.account == *account && name.region == *region;
+        self.stores.range(first..).take_while(move |(name, _)| here(name)).map(|(_, store)| store)
+    }
+
+    pub fn put_store(&mut self, store: Arc<Store>) {
+        self.stores.insert(store.store.name.clone(), store);
+    }
+
+    pub fn remove_store(&mut self, name: &KeyStoreName) {
+        self.stores.remove(name);
     }
 
     pub fn put_key(&mut self, entry: Arc<Entry>) {

@@ -1,7 +1,8 @@
 //! Refusals of the key service in the words of AWS: spelled here and nowhere else (spec/kms.md §1, §9, §15).
 
-use kms::{AliasName, BadAlias, BadName, BadSpec, Blocked, Key, KeyName, KeySpec, Refusal};
+use kms::{AliasName, BadAlias, BadName, BadSpec, Blocked, ConnectionError, Key, KeyName, KeySpec, Refusal};
 use wire::Fault;
+use xks::Failure;
 
 pub fn blocked(key: &KeyName, blocked: Blocked) -> Fault {
     let code = match blocked {
@@ -108,6 +109,132 @@ pub fn no_grant(code: &'static str, id: &str) -> Fault {
 pub fn dry_run() -> Fault {
     let text = "The request would have succeeded, but the DryRun option is set.";
     Fault::client("DryRunOperationException", text)
+}
+
+pub fn no_store() -> Fault {
+    let text = "The request was rejected because AWS KMS cannot find a custom key store with the specified key store \
+                name or ID.";
+    Fault::client("CustomKeyStoreNotFoundException", text)
+}
+
+pub fn wrong_connection() -> Fault {
+    let text = "The request was rejected because of the ConnectionState of the custom key store. To get the \
+                ConnectionState of a custom key store, use the DescribeCustomKeyStores operation.";
+    Fault::client("CustomKeyStoreInvalidStateException", text)
+}
+
+pub fn store_not_connected() -> Fault {
+    let text = "This KMS key is in a custom key store that is not connected to its external key store proxy. Connect \
+                the external key store and try the request again.";
+    Fault::client("CustomKeyStoreInvalidStateException", text)
+}
+
+pub fn store_has_keys() -> Fault {
+    let text = "The request was rejected because the custom key store contains KMS keys. After verifying that you do \
+                not need to use the KMS keys, use the ScheduleKeyDeletion operation to delete the KMS keys. After they \
+                are deleted, you can delete the custom key store.";
+    Fault::client("CustomKeyStoreHasCMKsException", text)
+}
+
+pub fn store_name_in_use() -> Fault {
+    let text = "The request was rejected because the specified custom key store name is already assigned to another \
+                custom key store in the account. Try again with a custom key store name that is unique in the account.";
+    Fault::client("CustomKeyStoreNameInUseException", text)
+}
+
+pub fn proxy_in_use() -> Fault {
+    let text = "The request was rejected because the concatenation of the XksProxyUriEndpoint and XksProxyUriPath is \
+                already associated with another external key store in this Amazon Web Services Region. Each external \
+                key store in a Region must use a unique external key store proxy API address.";
+    Fault::client("XksProxyUriInUseException", text)
+}
+
+pub fn no_vpc_service() -> Fault {
+    let text = "The request was rejected because AWS KMS could not find the specified VPC endpoint service.";
+    Fault::client("XksProxyVpcEndpointServiceNotFoundException", text)
+}
+
+pub fn external_key_in_use() -> Fault {
+    let text = "The request was rejected because the (XksKeyId) is already associated with another KMS key in this \
+                external key store. Each KMS key in an external key store must be associated with a different external \
+                key.";
+    Fault::client("XksKeyAlreadyInUseException", text)
+}
+
+pub fn external_key(text: impl Into<String>) -> Fault {
+    Fault::client("XksKeyInvalidConfigurationException", text)
+}
+
+/// What came back from an external key does not open with this side's material.
+pub fn bad_inner_ciphertext() -> Fault {
+    let text = "The ciphertext that the external key store proxy submitted for decryption, or the encryption context, \
+                is corrupted, missing, or otherwise invalid.";
+    Fault::client("KMSInvalidStateException", text)
+}
+
+/// What a proxy's failure is to whoever uses a key.
+pub fn unusable(failure: Failure) -> Fault {
+    let code = match failure {
+        Failure::Busy => "ThrottlingException",
+        _ => "KMSInvalidStateException",
+    };
+    Fault::client(code, failure.to_string())
+}
+
+/// The same to whoever makes a key.
+pub fn no_external_key(failure: Failure) -> Fault {
+    let code = match failure {
+        Failure::Busy => "ThrottlingException",
+        Failure::KeyNotFound => "XksKeyNotFoundException",
+        Failure::InvalidState | Failure::InvalidKeyUsage => "XksKeyInvalidConfigurationException",
+        Failure::Unsupported => "UnsupportedOperationException",
+        _ => "CustomKeyStoreInvalidStateException",
+    };
+    Fault::client(code, failure.to_string())
+}
+
+/// The same to whoever makes or updates a key store.
+pub fn bad_proxy(failure: Failure) -> Fault {
+    let code = match failure {
+        Failure::Busy => "ThrottlingException",
+        Failure::AuthenticationFailed => "XksProxyIncorrectAuthenticationCredentialException",
+        Failure::InvalidUriPath | Failure::InvalidState | Failure::AccessDenied | Failure::Tls => {
+            "XksProxyInvalidConfigurationException"
+        }
+        Failure::TimedOut
+        | Failure::Unreachable
+        | Failure::Unhealthy
+        | Failure::DependencyTimeout
+        | Failure::Throttled => "XksProxyUriUnreachableException",
+        Failure::Malformed
+        | Failure::Internal
+        | Failure::Unsupported
+        | Failure::InvalidCiphertext
+        | Failure::InvalidKeyUsage
+        | Failure::KeyNotFound => "XksProxyInvalidResponseException",
+    };
+    Fault::client(code, failure.to_string())
+}
+
+/// The same for an attempt to connect: the code that the key store tells afterwards. `None`: nothing was attempted.
+pub const fn connection_error(failure: Failure) -> Option<ConnectionError> {
+    Some(match failure {
+        Failure::Busy => return None,
+        Failure::AuthenticationFailed => ConnectionError::InvalidCredentials,
+        Failure::AccessDenied => ConnectionError::XksProxyAccessDenied,
+        Failure::InvalidUriPath | Failure::InvalidState => ConnectionError::XksProxyInvalidConfiguration,
+        Failure::Tls => ConnectionError::XksProxyInvalidTlsConfiguration,
+        Failure::TimedOut | Failure::DependencyTimeout => ConnectionError::XksProxyTimedOut,
+        Failure::Unreachable | Failure::Unhealthy | Failure::Throttled => {
+            ConnectionError::XksProxyNotReachable
+        }
+        Failure::Malformed
+        | Failure::Internal
+        | Failure::Unsupported
+        | Failure::InvalidCiphertext
+        | Failure::InvalidKeyUsage
+        | Failure::KeyNotFound => ConnectionError::XksProxyInvalidResponse,
+    })
 }
 
 pub fn validation(text: impl Into<String>) -> Fault {

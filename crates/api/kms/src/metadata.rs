@@ -40,9 +40,20 @@ pub struct KeyMetadata {
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_region_configuration: Option<MultiRegionConfiguration>,
-    /// Of symmetric keys.
+    /// Of symmetric keys whose material is here alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_key_store_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xks_key_configuration: Option<XksKeyConfiguration>,
+}
+
+/// The external key behind a key.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct XksKeyConfiguration {
+    id: String,
 }
 
 /// A multi-Region key and all that are related to it.
@@ -119,6 +130,12 @@ pub const fn expiration_model(import: &Import) -> &'static str {
     if import.expires.is_some() { "KEY_MATERIAL_EXPIRES" } else { "KEY_MATERIAL_DOES_NOT_EXPIRE" }
 }
 
+/// The id of the current material, of keys that tell it.
+pub fn told_material(key: &Key) -> Option<&str> {
+    let tells = key.spec == KeySpec::Symmetric && key.external.is_none() && !key.materials.is_empty();
+    tells.then(|| key.current_material())
+}
+
 /// The import of the current material, while that is there.
 fn current_import(key: &Key) -> Option<&Import> {
     key.materials.last().and_then(|material| material.imported.as_ref()).filter(|import| import.present)
@@ -148,8 +165,12 @@ impl KeyMetadata {
             algorithms: Algorithms::from(key),
             multi_region: key.multi_region.is_some(),
             multi_region_configuration: MultiRegionConfiguration::of(kms, key),
-            current_key_material_id: (key.spec == KeySpec::Symmetric && !key.materials.is_empty())
-                .then(|| key.current_material().to_owned()),
+            current_key_material_id: told_material(key).map(str::to_owned),
+            custom_key_store_id: key.external.as_ref().map(|external| external.store.clone()),
+            xks_key_configuration: key
+                .external
+                .as_ref()
+                .map(|external| XksKeyConfiguration { id: external.id.clone() }),
         }
     }
 }

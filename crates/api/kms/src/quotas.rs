@@ -19,6 +19,8 @@ pub struct Quotas {
     pub policy_bytes: usize,
     /// On-demand rotations of a key.
     pub on_demand_rotations: usize,
+    /// Custom key stores of an account in a region.
+    pub custom_key_stores: usize,
 }
 
 impl Default for Quotas {
@@ -29,6 +31,7 @@ impl Default for Quotas {
             grants_per_key: 50_000,
             policy_bytes: 32_768,
             on_demand_rotations: 25,
+            custom_key_stores: 10,
         }
     }
 }

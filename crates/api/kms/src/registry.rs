@@ -11,12 +11,14 @@ use std::{
 use custody::Custody;
 use front::{Ask, Call, Directory};
 use ids::{AccountId, Clock, Region, Regions, Timestamp};
-use kms::{AliasName, Grant, KeyName, KeySpec, Manager};
+use kms::{AliasName, Grant, KeyName, KeySpec, KeyStoreName, Manager};
 use store::Store;
 use tokio::sync::{Mutex, Notify, broadcast};
+use xks::Proxies;
 
 use crate::{
     entries::{Alias, Entries, Entry},
+    key_store::Store as KeyStore,
     material::Material,
     policy,
     quotas::Quotas,
@@ -35,6 +37,8 @@ pub struct Kms {
     pub(crate) quotas: Quotas,
     /// Where replicas can be.
     pub(crate) regions: Regions,
+    /// The way to external key stores.
+    pub(crate) proxies: Arc<Proxies>,
     directory: Arc<dyn Directory>,
     entries: RwLock<Entries>,
     /// Something is due that must not wait.
@@ -61,6 +65,8 @@ pub enum LoadError {
     Row(String),
     #[error("a material of {0} does not open: the root key is not the one it was sealed under")]
     Material(String),
+    #[error("the secret of key store {0} does not open: the root key is not the one it was sealed under")]
+    Store(String),
     #[error("the policy of {0} cannot be read: {1}")]
     Policy(String, iam::Malformed),
 }
@@ -76,6 +82,7 @@ impl Kms {
         trail: Arc<audit::Trail>,
         clock: Arc<dyn Clock>,
         directory: Arc<dyn Directory>,
+        proxies: Arc<Proxies>,
     ) -> Result<Self, LoadError> {
         let pool = store.read();
         let keys = rows::keys(pool).await?;
@@ -107,6 +114,10 @@ impl Kms {
         for grant in rows::grants(pool).await? {
             entries.put_grant(grant);
         }
+        for (store, secret) in rows::stores(pool, &custody).await? {
+            let link = Arc::new(proxies.link(clock.now()));
+            entries.put_store(Arc::new(KeyStore { store, secret, link }));
+        }
         Ok(Self {
             store,
             custody,
@@ -114,6 +125,7 @@ impl Kms {
             clock,
             quotas: Quotas::default(),
             regions: Regions::commercial(),
+            proxies,
             directory,
             entries: RwLock::new(entries),
             work: Notify::new(),
@@ -175,6 +187,23 @@ impl Kms {
     /// Keys of an account in a region, in order.
     pub(crate) fn keys_in(&self, account: &AccountId, region: &Region) -> Vec<Arc<Entry>> {
         self.read(|entries| entries.keys_in(account, region).cloned().collect())
+    }
+
+    /// A key store by its name.
+    pub(crate) fn key_store(&self, name: &KeyStoreName) -> Option<Arc<KeyStore>> {
+        self.read(|entries| entries.store(name).cloned())
+    }
+
+    /// Key stores of an account in a region, in order of their ids.
+    pub(crate) fn key_stores_in(&self, account: &AccountId, region: &Region) -> Vec<Arc<KeyStore>> {
+        self.read(|entries| entries.stores_in(account, region).cloned().collect())
+    }
+
+    /// Keys in a key store, in order.
+    pub(crate) fn keys_of_store(&self, name: &KeyStoreName) -> Vec<Arc<Entry>> {
+        let inside =
+            |entry: &&Arc<Entry>| entry.key.external.as_ref().is_some_and(|key| key.store == name.id);
+        self.read(|entries| entries.keys_in(&name.account, &name.region).filter(inside).cloned().collect())
     }
 
     /// How many keys of its own an account has in a region; those of services do not count.

@@ -2,8 +2,9 @@
 
 use custody::Custody;
 use ids::Timestamp;
-use kms::{AliasName, Grant, Key, KeyName, KeySpec};
+use kms::{AliasName, Grant, Key, KeyName, KeySpec, KeyStore, KeyStoreName};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use wire::Secret;
 
 use crate::{entries::Alias, material::Material, registry::LoadError};
 
@@ -11,6 +12,10 @@ type Sql = Result<(), sqlx::Error>;
 
 fn place(arn: &str, material_id: &str) -> String {
     format!("kms/material/{arn}/{material_id}")
+}
+
+fn store_place(name: &KeyStoreName) -> String {
+    format!("kms/key-store/{name}")
 }
 
 fn body<T: serde::Serialize>(value: &T) -> Result<String, sqlx::Error> {
@@ -116,6 +121,44 @@ pub async fn delete_grant(tx: &mut SqliteConnection, grant: &Grant) -> Sql {
         .execute(tx)
         .await?;
     Ok(())
+}
+
+pub async fn put_store(
+    tx: &mut SqliteConnection,
+    custody: &Custody,
+    store: &KeyStore,
+    secret: &Secret,
+) -> Sql {
+    let sealed = custody.seal(&store_place(&store.name), secret.expose().as_bytes());
+    sqlx::query(
+        "INSERT INTO kms_key_stores (name, body, sealed) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO UPDATE SET body = excluded.body, sealed = excluded.sealed",
+    )
+    .bind(store.name.to_string())
+    .bind(body(store)?)
+    .bind(sealed)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete_store(tx: &mut SqliteConnection, name: &KeyStoreName) -> Sql {
+    sqlx::query("DELETE FROM kms_key_stores WHERE name = $1").bind(name.to_string()).execute(tx).await?;
+    Ok(())
+}
+
+/// Key stores with the secrets that their requests are signed with.
+pub async fn stores(pool: &SqlitePool, custody: &Custody) -> Result<Vec<(KeyStore, Secret)>, LoadError> {
+    let rows = sqlx::query("SELECT body, sealed FROM kms_key_stores").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| {
+            let store: KeyStore = serde_json::from_str(row.get(0))?;
+            let opened = custody.open_sealed(&store_place(&store.name), row.get(1)).ok();
+            let secret = opened.and_then(|bytes| String::from_utf8(bytes.take()).ok());
+            let secret = secret.ok_or_else(|| LoadError::Store(store.name.to_string()))?;
+            Ok((store, Secret::new(secret)))
+        })
+        .collect()
 }
 
 pub async fn keys(pool: &SqlitePool) -> Result<Vec<Key>, LoadError> {

@@ -142,6 +142,7 @@ pub async fn rotate_on_demand(
             key.rotate_to_pending(call.now).map_err(|refusal| fault::refused(name, &refusal))?;
             None
         }
+        Origin::ExternalKeyStore => return Err(fault::refused(name, &Refusal::Origin(key.origin))),
     };
     let mut event = Event::new("RotateKey", name, call.now);
     event.tells(rotation(&key, RotationType::OnDemand));

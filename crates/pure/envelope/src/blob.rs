@@ -12,6 +12,7 @@ use ids::Entropy;
 
 use crate::{
     context::{EncryptionContext, canonical},
+    double::{self, Outer},
     sealed::{self, DoesNotOpen, OVERHEAD},
     secret::{KeyMaterial, SecretBytes},
 };
@@ -29,8 +30,16 @@ pub type MaterialId = [u8; 32];
 pub struct Blob<'a> {
     pub key_arn: &'a str,
     pub material: MaterialId,
-    header: &'a [u8],
-    sealed: &'a [u8],
+    pub(crate) header: &'a [u8],
+    body: Body<'a>,
+}
+
+/// What a blob holds behind its header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Body<'a> {
+    Sealed(&'a [u8]),
+    /// Encrypted once more by an external key (double.rs).
+    Double(Outer<'a>),
 }
 
 /// Encrypts under one material of a key.
@@ -45,16 +54,22 @@ pub fn encrypt(
     plaintext: &[u8],
     entropy: &dyn Entropy,
 ) -> Vec<u8> {
-    assert!(key_arn.len() <= LONGEST_ARN, "a key ARN is short");
-    let mut blob = Vec::with_capacity(4 + 2 + key_arn.len() + 32 + plaintext.len() + OVERHEAD);
-    blob.extend_from_slice(MAGIC);
-    blob.extend_from_slice(&u16::try_from(key_arn.len()).expect("checked above").to_le_bytes());
-    blob.extend_from_slice(key_arn.as_bytes());
-    blob.extend_from_slice(material_id);
+    let mut blob = header(MAGIC, material_id, key_arn, plaintext.len() + OVERHEAD);
     let aad = [&blob[..], &canonical(context)].concat();
     let sealed = sealed::seal(material.expose(), PURPOSE, &aad, plaintext, entropy);
     blob.extend_from_slice(&sealed);
     blob
+}
+
+/// The header of a blob, with room for what follows.
+pub(crate) fn header(magic: &[u8; 4], material_id: &MaterialId, key_arn: &str, room: usize) -> Vec<u8> {
+    assert!(key_arn.len() <= LONGEST_ARN, "a key ARN is short");
+    let mut header = Vec::with_capacity(4 + 2 + key_arn.len() + 32 + room);
+    header.extend_from_slice(magic);
+    header.extend_from_slice(&u16::try_from(key_arn.len()).expect("checked above").to_le_bytes());
+    header.extend_from_slice(key_arn.as_bytes());
+    header.extend_from_slice(material_id);
+    header
 }
 
 impl<'a> Blob<'a> {
@@ -63,7 +78,7 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// [`DoesNotOpen`] for bytes that are no blob.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DoesNotOpen> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(DoesNotOpen)?;
+        let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(DoesNotOpen)?;
         let (length, rest) = rest.split_first_chunk::<2>().ok_or(DoesNotOpen)?;
         let length = usize::from(u16::from_le_bytes(*length));
         if length > LONGEST_ARN {
@@ -71,22 +86,36 @@ impl<'a> Blob<'a> {
         }
         let (arn, rest) = rest.split_at_checked(length).ok_or(DoesNotOpen)?;
         let key_arn = std::str::from_utf8(arn).map_err(|_| DoesNotOpen)?;
-        let (material, sealed) = rest.split_first_chunk::<32>().ok_or(DoesNotOpen)?;
-        let header = &bytes[..bytes.len() - sealed.len()];
-        Ok(Self { key_arn, material: *material, header, sealed })
+        let (material, rest) = rest.split_first_chunk::<32>().ok_or(DoesNotOpen)?;
+        let header = &bytes[..bytes.len() - rest.len()];
+        let body = match magic {
+            MAGIC => Body::Sealed(rest),
+            double::MAGIC => Body::Double(Outer::parse(rest)?),
+            _ => return Err(DoesNotOpen),
+        };
+        Ok(Self { key_arn, material: *material, header, body })
+    }
+
+    /// The outer layer of a blob that an external key has encrypted once more.
+    pub const fn outer(&self) -> Option<&Outer<'a>> {
+        match &self.body {
+            Body::Sealed(_) => None,
+            Body::Double(outer) => Some(outer),
+        }
     }
 
     /// Decrypts with the material that the blob names.
     ///
     /// # Errors
-    /// [`DoesNotOpen`] for any other material or context, or changed bytes.
+    /// [`DoesNotOpen`] for any other material or context, changed bytes, and a blob with an outer layer.
     pub fn decrypt(
         &self,
         material: &KeyMaterial,
         context: &EncryptionContext,
     ) -> Result<SecretBytes, DoesNotOpen> {
+        let Body::Sealed(sealed) = self.body else { return Err(DoesNotOpen) };
         let aad = [self.header, &canonical(context)].concat();
-        sealed::open(material.expose(), PURPOSE, &aad, self.sealed)
+        sealed::open(material.expose(), PURPOSE, &aad, sealed)
     }
 }
 
@@ -134,7 +163,8 @@ mod tests {
         fn foreign_bytes_never_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut with_magic = MAGIC.to_vec();
             with_magic.extend_from_slice(&bytes);
-            for bytes in [&bytes, &with_magic] {
+            let with_other = [&double::MAGIC[..], &bytes[..]].concat();
+            for bytes in [&bytes, &with_magic, &with_other] {
                 if let Ok(blob) = Blob::parse(bytes) {
                     let material = KeyMaterial::copy_from(&[1; 32]).unwrap();
                     prop_assert!(blob.decrypt(&material, &EncryptionContext::new()).is_err());

@@ -3,6 +3,7 @@
 
 pub mod blob;
 mod context;
+pub mod double;
 mod entropy;
 mod hash;
 pub mod mac;

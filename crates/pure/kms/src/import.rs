@@ -20,6 +20,9 @@ pub enum Origin {
     AwsKms,
     #[serde(rename = "EXTERNAL")]
     External,
+    /// Half of it here, half in an external key store.
+    #[serde(rename = "EXTERNAL_KEY_STORE")]
+    ExternalKeyStore,
 }
 
 /// What is known of an imported material.
@@ -41,6 +44,7 @@ impl Origin {
         match self {
             Self::AwsKms => "AWS_KMS",
             Self::External => "EXTERNAL",
+            Self::ExternalKeyStore => "EXTERNAL_KEY_STORE",
         }
     }
 }

@@ -6,6 +6,7 @@ use ids::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    external::ExternalKey,
     id::KeyName,
     import::{Import, Origin},
     multi_region::MultiRegion,
@@ -63,6 +64,9 @@ pub struct Key {
     /// An imported material that the next rotation makes current.
     #[serde(default)]
     pub pending: Option<Material>,
+    /// The external key behind it, for one in an external key store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalKey>,
 }
 
 /// Automatic rotation.
@@ -160,6 +164,7 @@ impl Key {
             },
             materials: vec![Material { id: material_id, rotated: None, imported: None }],
             pending: None,
+            external: None,
         }
     }
 
@@ -182,7 +187,7 @@ impl Key {
     /// As the table of states says.
     pub fn enable(&mut self) -> Result<(), Refusal> {
         permits(Row::SwitchState, self.state)?;
-        self.state = KeyState::Enabled;
+        self.switch(KeyState::Enabled);
         Ok(())
     }
 
@@ -190,7 +195,7 @@ impl Key {
     /// As the table of states says.
     pub fn disable(&mut self) -> Result<(), Refusal> {
         permits(Row::SwitchState, self.state)?;
-        self.state = KeyState::Disabled;
+        self.switch(KeyState::Disabled);
         Ok(())
     }
 
@@ -229,17 +234,17 @@ impl Key {
     }
 
     fn wait_for_deletion(&mut self, days: u32, now: Timestamp) {
-        self.state = KeyState::PendingDeletion;
+        self.switch(KeyState::PendingDeletion);
         self.deletion = Some(now.plus(DAY * days));
     }
 
-    /// Back from the waiting period, disabled; without its material, pending import.
+    /// Back from the waiting period, disabled; without its material, pending import; without its key store, unavailable.
     ///
     /// # Errors
     /// As the table of states says.
     pub fn cancel_deletion(&mut self) -> Result<(), Refusal> {
         permits(Row::CancelDeletion, self.state)?;
-        self.state = if self.is_complete() { KeyState::Disabled } else { KeyState::PendingImport };
+        self.switch(if self.is_complete() { KeyState::Disabled } else { KeyState::PendingImport });
         self.deletion = None;
         self.deletion_window = None;
         Ok(())
@@ -309,9 +314,13 @@ impl Key {
     /// Checks that a key is of a kind that has rotations.
     ///
     /// # Errors
-    /// [`Refusal::NotSymmetric`]
+    /// [`Refusal::NotSymmetric`], and [`Refusal::Origin`] for a key in an external key store.
     pub fn check_rotatable(&self) -> Result<(), Refusal> {
-        if self.spec == KeySpec::Symmetric { Ok(()) } else { Err(Refusal::NotSymmetric) }
+        match (self.spec, self.origin) {
+            (_, Origin::ExternalKeyStore) => Err(Refusal::Origin(self.origin)),
+            (KeySpec::Symmetric, _) => Ok(()),
+            _ => Err(Refusal::NotSymmetric),
+        }
     }
 
     /// Checks that a key can be rotated by itself.

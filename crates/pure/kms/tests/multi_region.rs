@@ -69,6 +69,7 @@ impl Set {
         let mut key = match origin {
             Origin::AwsKms => Key::new(name, kind, Manager::Customer, now, String::new(), "own-0".into()),
             Origin::External => Key::external(name, kind, now, String::new()),
+            Origin::ExternalKeyStore => unreachable!("keys in key stores have one region"),
         };
         key.multi_region = Some(MultiRegion::Primary);
         Self { keys: BTreeMap::from([(0, key)]), now, made: 0 }
@@ -123,6 +124,7 @@ impl Set {
                 self.change(lead, |key| match key.origin {
                     Origin::AwsKms => key.rotate(id, RotationType::OnDemand, now),
                     Origin::External => key.rotate_to_pending(now).unwrap(),
+                    Origin::ExternalKeyStore => unreachable!("keys in key stores have no rotations"),
                 });
             }
             Step::Schedule(place) => {

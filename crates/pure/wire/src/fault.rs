@@ -18,6 +18,9 @@ pub struct Fault {
     pub status: u16,
     /// For operators only: never sent.
     pub detail: Option<String>,
+    /// For callers inside this process, never sent: nothing follows from it for what was asked about, as something in
+    /// between has failed.
+    pub transient: bool,
 }
 
 /// Whose spelling of the shared errors a fault takes: JSON services and Query services differ
@@ -31,12 +34,12 @@ pub enum Audience {
 impl Fault {
     /// A mistake of the caller: HTTP 400.
     pub fn client(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: Some(message.into()), status: 400, detail: None }
+        Self { code: code.into(), message: Some(message.into()), status: 400, detail: None, transient: false }
     }
 
     /// A mistake of the caller that AWS answers without a text.
     pub fn bare(code: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), message: None, status: 400, detail: None }
+        Self { code: code.into(), message: None, status: 400, detail: None, transient: false }
     }
 
     /// A mistake of ours: HTTP 500. The detail is for the log, the caller reads a fixed text.
@@ -48,6 +51,7 @@ impl Fault {
             ),
             status: 500,
             detail: Some(detail.to_string()),
+            transient: true,
         }
     }
 
@@ -66,6 +70,13 @@ impl Fault {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// The same, from which nothing follows for what was asked about.
+    #[must_use]
+    pub const fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 

@@ -10,6 +10,7 @@ use wire::{Blob, Fault, ServiceId};
 use crate::{
     ciphertext::{DryRunModifier, Source, check_presence, source},
     crypt::{check_context, check_decrypts, decrypt_by, symmetric},
+    external::{By, note},
     fault,
     registry::Kms,
     target::ask_use,
@@ -77,12 +78,13 @@ impl Operation for Decrypt {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         request: Request,
         source: Authorized<Source>,
     ) -> Result<Response, Fault> {
         let key = &source.key;
+        note(call, key.key(), "");
         let ignored = request.dry_run_modifiers.contains(&DryRunModifier::IgnoreCiphertext);
         let ciphertext = request.ciphertext_blob.filter(|_| !ignored);
         let given = ciphertext.as_ref().map(|blob| &blob.0[..]);
@@ -90,8 +92,14 @@ impl Operation for Decrypt {
         let Some(ciphertext) = ciphertext else {
             return Err(fault::dry_run());
         };
-        let opened =
-            decrypt_by(key, &request.encryption_algorithm, &request.encryption_context, ciphertext).await?;
+        let opened = decrypt_by(
+            By { kms, call, operation: Self::NAME },
+            key,
+            &request.encryption_algorithm,
+            &request.encryption_context,
+            ciphertext,
+        )
+        .await?;
         if request.dry_run {
             return Err(fault::dry_run());
         }

@@ -8,6 +8,7 @@ use wire::{Blob, Fault, ServiceId};
 
 use crate::{
     crypt::{check_context, check_encrypts, check_length, encrypt_by, symmetric},
+    external::{By, note},
     fault,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -65,19 +66,27 @@ impl Operation for Encrypt {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
         let Request { encryption_algorithm, encryption_context: context, plaintext, dry_run, .. } = request;
+        note(call, target.key(), "");
         check_encrypts(&target, Self::NAME, &encryption_algorithm, &context)?;
         check_length(&target, &encryption_algorithm, plaintext.0.len())?;
         if dry_run {
             return Err(fault::dry_run());
         }
         let plaintext = SecretBytes::new(plaintext.take());
-        let made = encrypt_by(&target, &encryption_algorithm, &context, plaintext).await?;
+        let made = encrypt_by(
+            By { kms, call, operation: Self::NAME },
+            &target,
+            &encryption_algorithm,
+            &context,
+            plaintext,
+        )
+        .await?;
         if let Some(id) = made.material_id {
             call.adds("keyMaterialId", id);
         }

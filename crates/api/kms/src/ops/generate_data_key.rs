@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{data_key::Wanted, fault, registry::Kms, target::Target};
+use crate::{data_key::Wanted, external::By, fault, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKey";
 
@@ -27,7 +27,8 @@ pub struct Response {
     ciphertext_blob: Blob,
     plaintext: Blob,
     key_id: String,
-    key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for GenerateDataKey {
@@ -50,12 +51,12 @@ impl Operation for GenerateDataKey {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let (key, wrapped) = request.wanted.make(call, &target, Self::NAME)?;
+        let (key, wrapped) = request.wanted.make(By { kms, call, operation: Self::NAME }, &target).await?;
         Ok(Response {
             ciphertext_blob: wrapped.blob,
             plaintext: Blob(key.take()),

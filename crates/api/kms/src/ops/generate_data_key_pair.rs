@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{data_key_pair::Wanted, fault, registry::Kms, target::Target};
+use crate::{data_key_pair::Wanted, external::By, fault, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKeyPair";
 
@@ -31,7 +31,8 @@ pub struct Response {
     public_key: Blob,
     key_id: String,
     key_pair_spec: String,
-    key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for GenerateDataKeyPair {
@@ -54,12 +55,12 @@ impl Operation for GenerateDataKeyPair {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         request: Request,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let made = request.wanted.make(call, &target, Self::NAME).await?;
+        let made = request.wanted.make(By { kms, call, operation: Self::NAME }, &target).await?;
         Ok(Response {
             private_key_ciphertext_blob: made.wrapped.blob,
             private_key_plaintext: Blob(made.private.pkcs8().expose().to_vec()),

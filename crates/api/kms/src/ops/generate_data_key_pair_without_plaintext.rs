@@ -5,7 +5,7 @@ use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Serialize;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{data_key_pair::Wanted, registry::Kms, target::Target};
+use crate::{data_key_pair::Wanted, external::By, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKeyPairWithoutPlaintext";
 
@@ -20,7 +20,8 @@ pub struct Response {
     public_key: Blob,
     key_id: String,
     key_pair_spec: String,
-    key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for GenerateDataKeyPairWithoutPlaintext {
@@ -42,12 +43,12 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         wanted: Wanted,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let made = wanted.make(call, &target, Self::NAME).await?;
+        let made = wanted.make(By { kms, call, operation: Self::NAME }, &target).await?;
         Ok(Response {
             private_key_ciphertext_blob: made.wrapped.blob,
             public_key: Blob(made.public),

@@ -5,7 +5,7 @@ use front::{Ask, Authorized, Call, Effect, Operation};
 use serde::Serialize;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{data_key::Wanted, registry::Kms, target::Target};
+use crate::{data_key::Wanted, external::By, registry::Kms, target::Target};
 
 const ACTION: &str = "kms:GenerateDataKeyWithoutPlaintext";
 
@@ -17,7 +17,8 @@ pub struct GenerateDataKeyWithoutPlaintext;
 pub struct Response {
     ciphertext_blob: Blob,
     key_id: String,
-    key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for GenerateDataKeyWithoutPlaintext {
@@ -39,12 +40,12 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
     }
 
     async fn act(
-        _: &Kms,
+        kms: &Kms,
         call: &Call,
         wanted: Wanted,
         target: Authorized<Target>,
     ) -> Result<Response, Fault> {
-        let (_, wrapped) = wanted.make(call, &target, Self::NAME)?;
+        let (_, wrapped) = wanted.make(By { kms, call, operation: Self::NAME }, &target).await?;
         Ok(Response {
             ciphertext_blob: wrapped.blob,
             key_id: target.arn(),

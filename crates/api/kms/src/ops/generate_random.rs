@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{Blob, Fault, ServiceId};
 
-use crate::{fault, registry::Kms, target::ask_of};
+use crate::{fault, key_store, registry::Kms, target::ask_of};
 
 /// Makes random bytes.
 pub struct GenerateRandom;
@@ -29,7 +29,7 @@ impl Operation for GenerateRandom {
     const SERVICE: ServiceId = ServiceId::Kms;
     const NAME: &'static str = "GenerateRandom";
     const EFFECT: Effect = Effect::Read;
-    const RECORDED: &'static [&'static str] = &["NumberOfBytes"];
+    const RECORDED: &'static [&'static str] = &["CustomKeyStoreId", "NumberOfBytes"];
     type State = Kms;
     type Request = Request;
     /// How many bytes.
@@ -38,9 +38,6 @@ impl Operation for GenerateRandom {
 
     async fn resolve(_: &Kms, _: &Call, request: &Request) -> Result<usize, Fault> {
         fault::no_recipient(request.recipient.as_ref())?;
-        if request.custom_key_store_id.is_some() {
-            return Err(fault::unsupported("Custom key stores are not supported."));
-        }
         request.number_of_bytes.ok_or_else(|| fault::validation("NumberOfBytes is required."))
     }
 
@@ -48,7 +45,16 @@ impl Operation for GenerateRandom {
         vec![ask_of(call, "kms:GenerateRandom", "*")]
     }
 
-    async fn act(_: &Kms, _: &Call, _: Request, length: Authorized<usize>) -> Result<Response, Fault> {
+    async fn act(
+        kms: &Kms,
+        call: &Call,
+        request: Request,
+        length: Authorized<usize>,
+    ) -> Result<Response, Fault> {
+        if let Some(id) = &request.custom_key_store_id {
+            key_store::find(kms, call, id)?;
+            return Err(fault::unsupported("An external key store has no random bytes."));
+        }
         let plaintext = Blob(SecretBytes::generate(*length, &SystemEntropy).take());
         Ok(Response { plaintext })
     }

@@ -10,6 +10,7 @@ use wire::{Blob, Fault, ServiceId};
 use crate::{
     ciphertext::{DryRunModifier, Source, check_presence, source},
     crypt::{check_context, check_decrypts, check_encrypts, check_length, decrypt_by, encrypt_by, symmetric},
+    external::{By, note},
     fault,
     registry::Kms,
     target::{Accept, Target, ask_use, resolve},
@@ -112,8 +113,16 @@ impl Operation for ReEncrypt {
         vec![if source.from_ciphertext { from.from_ciphertext() } else { from }, to]
     }
 
-    async fn act(_: &Kms, call: &Call, request: Request, keys: Authorized<Keys>) -> Result<Response, Fault> {
+    async fn act(
+        kms: &Kms,
+        call: &Call,
+        request: Request,
+        keys: Authorized<Keys>,
+    ) -> Result<Response, Fault> {
         let (source, destination) = (&keys.source.key, &keys.destination);
+        note(call, source.key(), "source");
+        note(call, destination.key(), "destination");
+        let by = By { kms, call, operation: Self::NAME };
         let ignored = request.dry_run_modifiers.contains(&DryRunModifier::IgnoreCiphertext);
         let ciphertext = request.ciphertext_blob.filter(|_| !ignored);
         let given = ciphertext.as_ref().map(|blob| &blob.0[..]);
@@ -124,12 +133,12 @@ impl Operation for ReEncrypt {
         let Some(ciphertext) = ciphertext else {
             return Err(fault::dry_run());
         };
-        let opened = decrypt_by(source, from.0, from.1, ciphertext).await?;
+        let opened = decrypt_by(by, source, from.0, from.1, ciphertext).await?;
         check_length(destination, to.0, opened.bytes.expose().len())?;
         if request.dry_run {
             return Err(fault::dry_run());
         }
-        let made = encrypt_by(destination, to.0, to.1, opened.bytes).await?;
+        let made = encrypt_by(by, destination, to.0, to.1, opened.bytes).await?;
         for (name, id) in
             [("sourceKeyMaterialId", &opened.material_id), ("destinationKeyMaterialId", &made.material_id)]
         {

@@ -114,8 +114,8 @@ impl Operation for ReplicateKey {
         let event = Event::elsewhere(call, "CreateKey", &key.name, recorded, answer);
         let materials = match key.origin {
             Origin::AwsKms => entry.materials.clone(),
-            // Imported into each key by itself.
-            Origin::External => Default::default(),
+            // Imported into each key by itself; a key in a key store has no replicas.
+            Origin::External | Origin::ExternalKeyStore => Default::default(),
         };
         event
             .around(kms, async {

@@ -195,7 +195,8 @@ async fn tags_of_a_new_key_need_their_own_permission() {
 }
 
 /// Every condition key of KMS that can occur (spec/policy.md §7), but for those of encryption contexts, which have names of
-/// their own, and of what is not there: custom key stores and multi-Region keys.
+/// their own, and of what is not there: multi-Region keys. Custom key stores have none but `kms:CallerAccount` and
+/// `kms:ViaService`.
 const KEYS: [&str; 29] = [
     "kms:BypassPolicyLockoutSafetyCheck",
     "kms:CallerAccount",

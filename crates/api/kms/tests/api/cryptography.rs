@@ -269,8 +269,12 @@ async fn random_bytes_have_the_length_asked_for() {
     }
     let refused = expect("ValidationException", "NumberOfBytes is required.");
     assert_eq!(refusal(world.call(&root, "GenerateRandom", json!({})).await), refused);
-    let store = json!({"NumberOfBytes": 1, "CustomKeyStoreId": "cks-1"});
-    assert_eq!(code(world.call(&root, "GenerateRandom", store).await), "UnsupportedOperationException");
+    let from = |store: &str| json!({"NumberOfBytes": 1, "CustomKeyStoreId": store});
+    let told = world.call(&root, "GenerateRandom", from("cks-1")).await;
+    assert_eq!(code(told), "CustomKeyStoreNotFoundException");
+    let store = crate::key_stores::create(&world, json!({})).await.unwrap();
+    let told = world.call(&root, "GenerateRandom", from(&store)).await;
+    assert_eq!(code(told), "UnsupportedOperationException");
 }
 
 #[tokio::test]

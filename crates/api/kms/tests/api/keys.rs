@@ -55,8 +55,17 @@ async fn kinds_of_keys_that_are_not_served_are_refused_in_words() {
             unsupported("KeySpec SM2 is not supported in this Region."),
         ),
         (json!({"Origin": "AWS_CLOUDHSM"}), unsupported("Origin AWS_CLOUDHSM is not supported.")),
-        (json!({"CustomKeyStoreId": "cks-1"}), unsupported("Custom key stores are not supported.")),
-        (json!({"XksKeyId": "x"}), unsupported("Custom key stores are not supported.")),
+        (
+            json!({"CustomKeyStoreId": "cks-1"}),
+            expect(
+                "ValidationException",
+                "CustomKeyStoreId is valid only with an Origin of AWS_CLOUDHSM or EXTERNAL_KEY_STORE.",
+            ),
+        ),
+        (
+            json!({"XksKeyId": "x"}),
+            expect("ValidationException", "XksKeyId is valid only with an Origin of EXTERNAL_KEY_STORE."),
+        ),
     ] {
         assert_eq!(refusal(world.call(&root(OWNER), "CreateKey", input.clone()).await), refused, "{input}");
     }

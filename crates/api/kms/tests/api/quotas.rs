@@ -20,6 +20,7 @@ async fn each_quota_is_the_configured_one() {
         grants_per_key: 1,
         policy_bytes: policy.len(),
         on_demand_rotations: 1,
+        custom_key_stores: 1,
     };
     let world = World::with_quotas(quotas).await;
     let root = root(OWNER);
@@ -41,6 +42,12 @@ async fn each_quota_is_the_configured_one() {
 
     world.call(&root, "RotateKeyOnDemand", json!({"KeyId": key})).await.unwrap();
     refused(&world, "RotateKeyOnDemand", json!({"KeyId": key})).await;
+
+    crate::key_stores::create(&world, json!({})).await.unwrap();
+    let another =
+        crate::key_stores::request(json!({"CustomKeyStoreName": "b", "XksProxyUriPath": "/b/kms/xks/v1"}));
+    let told = refused(&world, "CreateCustomKeyStore", another).await;
+    assert_eq!(told, "An account can have 1 custom key stores in a region.");
 
     for (operation, list, entries) in
         [("ListKeys", json!({}), "Keys"), ("ListGrants", json!({"KeyId": key}), "Grants")]

@@ -17,13 +17,17 @@ use front::{Call, Caller, Credential, Directory, Origin, Pipeline, Router, Servi
 use ids::{AccountId, Clock, Region, Timestamp};
 use serde_json::{Value, json};
 use store::Store;
+use testkit::xks::{HOST, Proxy};
 use trail::Record;
 use wire::{Fault, ServiceId, Shape, ShapeKind};
+use xks::{Proxies, Settings};
 
 pub const OWNER: &str = "111122223333";
 pub const OTHER: &str = "444455556666";
 pub const REGION: &str = "us-west-2";
 pub const RDS: &str = "rds.us-west-2.amazonaws.com";
+/// Enough for a busy machine, and not too long for the tests that wait for it.
+const PROXY_TIMEOUT_MS: u64 = 5000;
 const START: i64 = 1_767_607_872_191;
 
 pub struct ManualClock(AtomicI64);
@@ -74,6 +78,8 @@ pub struct World {
     pub trail: Arc<Trail>,
     pub store: Store,
     pub router: Router,
+    /// An external key store proxy.
+    pub proxy: Proxy,
     pipeline: Pipeline,
     principals: Arc<Principals>,
 }
@@ -146,32 +152,32 @@ impl World {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Custody::create(&Source::File(dir.path().join("root.key"))).unwrap();
-        Self::open(dir, START, Quotas::default()).await
+        Self::open(dir, START, Quotas::default(), Proxy::start().await).await
     }
 
     /// One with other quotas than AWS has.
     pub async fn with_quotas(quotas: Quotas) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Custody::create(&Source::File(dir.path().join("root.key"))).unwrap();
-        Self::open(dir, START, quotas).await
+        Self::open(dir, START, quotas, Proxy::start().await).await
     }
 
     /// A world on what another one left on disk.
     pub async fn at(dir: tempfile::TempDir) -> Self {
-        Self::open(dir, START, Quotas::default()).await
+        Self::open(dir, START, Quotas::default(), Proxy::start().await).await
     }
 
-    async fn open(dir: tempfile::TempDir, now: i64, quotas: Quotas) -> Self {
+    async fn open(dir: tempfile::TempDir, now: i64, quotas: Quotas, proxy: Proxy) -> Self {
         let clock = Arc::new(ManualClock(AtomicI64::new(now)));
         let principals = Arc::new(Principals::default());
         let trail = Arc::new(Trail::open(&dir.path().join("trail")).await.unwrap());
         let store = Store::open(&dir.path().join("state.db")).await.unwrap();
-        let kms = load(dir.path(), &store, &trail, &clock, &principals).await;
+        let kms = load(dir.path(), &store, &trail, &clock, &principals, &proxy).await;
         let kms = Arc::new(kms.with_quotas(quotas));
         let pipeline = Pipeline::new(principals.clone(), Arc::clone(&trail), clock.clone());
         let mut router = Router::default();
         api_kms::operations(&mut router, Arc::clone(&kms));
-        Self { dir, clock, kms, trail, store, router, pipeline, principals }
+        Self { dir, clock, kms, trail, store, router, proxy, pipeline, principals }
     }
 
     /// The same after a restart, with a clock that goes on.
@@ -179,9 +185,9 @@ impl World {
         self.trail.close().await;
         self.store.close().await;
         let now = self.clock.now().as_millis();
-        let Self { dir, kms, router, pipeline, principals, .. } = self;
+        let Self { dir, kms, router, proxy, pipeline, principals, .. } = self;
         drop((kms, router, pipeline));
-        let again = Self::open(dir, now, Quotas::default()).await;
+        let again = Self::open(dir, now, Quotas::default(), proxy).await;
         *again.principals.0.lock().unwrap() = principals.0.lock().unwrap().clone();
         again
     }
@@ -318,10 +324,20 @@ async fn load(
     trail: &Arc<Trail>,
     clock: &Arc<ManualClock>,
     principals: &Arc<Principals>,
+    proxy: &Proxy,
 ) -> Kms {
+    let authority = dir.join("xks-authority.pem");
+    std::fs::write(&authority, &proxy.authority).unwrap();
+    let settings = Settings {
+        authorities_file: Some(authority),
+        addresses: BTreeMap::from([(HOST.to_owned(), proxy.address)]),
+        timeout_ms: PROXY_TIMEOUT_MS,
+        ..Settings::default()
+    };
+    let proxies = Arc::new(Proxies::new(&settings).unwrap());
     let custody = Arc::new(Custody::open(&Source::File(dir.join("root.key"))).unwrap());
-    let kms = Kms::load(store.clone(), custody, Arc::clone(trail), clock.clone(), principals.clone()).await;
-    kms.unwrap()
+    let (trail, clock, principals) = (Arc::clone(trail), clock.clone(), principals.clone());
+    Kms::load(store.clone(), custody, trail, clock, principals, proxies).await.unwrap()
 }
 
 fn conforms(shape: &Shape, value: &Value, at: &str) {
