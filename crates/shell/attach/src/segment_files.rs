@@ -15,7 +15,7 @@ use std::{
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct SegmentFiles {
     direct: i32,
     files: Mutex<HashMap<u32, Open>>,
     spares: Spares,
+    /// How many there are.
+    segments: AtomicUsize,
     /// Bytes of a segment; 0 until one was made.
     segment_size: AtomicU32,
     written: AtomicU64,
@@ -135,6 +137,7 @@ impl SegmentFiles {
     ) -> io::Result<Self> {
         // One that is only read has none of ours.
         let segments = dir.join(SEGMENTS);
+        let count = if read_only { 0 } else { list(dir)?.len() };
         Ok(Self {
             spares: if read_only { Spares::default() } else { Spares::find(dir, &segments)? },
             dir: dir.into(),
@@ -142,6 +145,7 @@ impl SegmentFiles {
             checkpoint,
             direct,
             files: Mutex::default(),
+            segments: AtomicUsize::new(count),
             segment_size: AtomicU32::new(0),
             written: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -229,6 +233,7 @@ impl SegmentFiles {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
+        self.segments.fetch_add(1, Relaxed);
         self.keep(segment, Arc::new(file), true);
         Ok(())
     }
@@ -345,13 +350,15 @@ impl Segments for SegmentFiles {
         self.files().remove(&segment);
         let path = self.path(segment);
         let alone = fs::metadata(&path).is_ok_and(|metadata| metadata.nlink() == 1);
-        if alone && self.spares.keep(&path, segment, self.segment_size()) {
-            return Ok(());
+        let left = self.segments.load(Relaxed).saturating_sub(1);
+        if !(alone && self.spares.keep(&path, segment, self.segment_size(), left)) {
+            match fs::remove_file(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
-        match fs::remove_file(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        self.segments.store(left, Relaxed);
+        Ok(())
     }
 
     fn read_header(&self) -> io::Result<Vec<u8>> {

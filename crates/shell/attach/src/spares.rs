@@ -15,10 +15,13 @@ use std::{
 use nix::fcntl::{AT_FDCWD, FallocateFlags, RenameFlags, fallocate, renameat2};
 
 pub(crate) const SPARE: &str = "spare-";
+const BARE: &str = "spare-new-";
 /// Files of the reserve: one for the cleaner, two for the nodes of a checkpoint, one for the log.
 pub(crate) const RESERVE: usize = 4;
-/// Files of dead segments that are kept beyond it.
-const RECYCLED: usize = 2;
+/// Files of dead segments that are kept beyond it: as many as a checkpoint frees at once, roughly.
+const RECYCLED: std::ops::RangeInclusive<usize> = 2..=8;
+/// For so many segments, one more.
+const RECYCLED_PART: usize = 8;
 /// Given up for a moment where small files are to be replaced on a full host.
 pub(crate) const BALLAST: &str = "ballast";
 const BALLAST_SIZE: u32 = 1 << 20;
@@ -29,13 +32,42 @@ pub(crate) struct Spares {
     /// Of the volume.
     dir: PathBuf,
     segments: PathBuf,
-    files: Mutex<Vec<PathBuf>>,
+    files: Mutex<Files>,
+}
+
+/// A write into space that was never written takes half as long again: the host's file system has to note that it was.
+#[derive(Debug, Default)]
+struct Files {
+    /// Of dead segments.
+    written: Vec<PathBuf>,
+    /// With space that is only allocated.
+    bare: Vec<PathBuf>,
+}
+
+impl Files {
+    fn count(&self) -> usize {
+        self.written.len() + self.bare.len()
+    }
+
+    fn put(&mut self, path: PathBuf) {
+        let is_bare =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(BARE.as_bytes()));
+        if is_bare { self.bare.push(path) } else { self.written.push(path) }
+    }
+
+    /// Who uses the reserve writes much at once, and leaves written space to the small groups of the log.
+    fn pop(&mut self, from_reserve: bool) -> Option<PathBuf> {
+        match from_reserve {
+            true => self.bare.pop().or_else(|| self.written.pop()),
+            false => self.written.pop().or_else(|| self.bare.pop()),
+        }
+    }
 }
 
 impl Spares {
     /// Finds what there is. A file that somebody else has linked is theirs, and is let go.
     pub fn find(dir: &Path, segments: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
+        let mut files = Files::default();
         for file in fs::read_dir(segments)? {
             let file = file?;
             if !file.file_name().as_encoded_bytes().starts_with(SPARE.as_bytes()) {
@@ -43,7 +75,7 @@ impl Spares {
             }
             let metadata = file.metadata()?;
             if metadata.is_file() && metadata.nlink() == 1 {
-                files.push(file.path());
+                files.put(file.path());
             } else {
                 fs::remove_file(file.path())?;
             }
@@ -53,15 +85,15 @@ impl Spares {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.files().len()
+        self.files().count()
     }
 
     /// Makes a spare file the segment at `path`, if there is one beyond the reserve or the reserve may be used.
     pub fn take(&self, path: &Path, options: &OpenOptions, from_reserve: bool) -> Option<File> {
         let mut files = self.files();
         let left = if from_reserve { 0 } else { RESERVE };
-        while files.len() > left {
-            let spare = files.pop()?;
+        while files.count() > left {
+            let spare = files.pop(from_reserve)?;
             let alone = fs::symlink_metadata(&spare).is_ok_and(|metadata| metadata.nlink() == 1);
             if !alone {
                 let _ = fs::remove_file(spare); // linked since: the other name keeps it
@@ -75,10 +107,14 @@ impl Spares {
     }
 
     /// Takes the file of a dead segment, to keep it if one is wanted and nobody else has it; false if it is to be removed.
-    pub fn keep(&self, path: &Path, segment: u32, size: u32) -> bool {
+    /// A volume of more `segments` wants more.
+    pub fn keep(&self, path: &Path, segment: u32, size: u32, segments: usize) -> bool {
         let mut files = self.files();
-        if files.len() >= RESERVE + RECYCLED {
-            return false;
+        let recycled = (segments / RECYCLED_PART).clamp(*RECYCLED.start(), *RECYCLED.end());
+        if files.count() >= RESERVE + recycled {
+            // One that is written is worth more than one that is not.
+            let Some(bare) = files.bare.pop() else { return false };
+            let _ = fs::remove_file(bare);
         }
         let spare = self.segments.join(format!("{SPARE}{segment:010}"));
         if fs::rename(path, &spare).is_err() {
@@ -89,7 +125,7 @@ impl Spares {
         // One that was cut is of no use to a full host unless it can be made whole again.
         let whole = || OpenOptions::new().write(true).open(&spare).and_then(|file| allocate(&file, size));
         if alone && whole().is_ok() {
-            files.push(spare);
+            files.put(spare);
         } else {
             let _ = fs::remove_file(spare); // otherwise the next opener finds it
         }
@@ -100,18 +136,18 @@ impl Spares {
     pub fn fill(&self, size: u32) -> bool {
         let ballast = self.dir.join(BALLAST);
         let filled = ballast.exists() || make(&ballast, BALLAST_SIZE).is_ok();
-        for spare in (0..).map(|number| self.segments.join(format!("{SPARE}new-{number}"))) {
+        for spare in (0..).map(|number| self.segments.join(format!("{BARE}{number}"))) {
             if self.count() >= RESERVE {
                 break;
             }
-            if self.files().contains(&spare) {
+            if self.files().bare.contains(&spare) {
                 continue;
             }
             // Nobody who needs a segment meanwhile waits for this one.
             if make(&spare, size).is_err() {
                 return false;
             }
-            self.files().push(spare);
+            self.files().put(spare);
         }
         filled
     }
@@ -121,7 +157,7 @@ impl Spares {
         fs::remove_file(self.dir.join(BALLAST)).is_ok()
     }
 
-    fn files(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+    fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,12 +214,18 @@ mod tests {
         assert_eq!(file.metadata().unwrap().len(), u64::from(SIZE));
         assert_eq!(spares.count(), RESERVE - 1);
         // The file of a dead segment goes to the reserve first, then a few beyond it are for everybody.
-        assert!(spares.keep(&path(1), 1, SIZE));
-        for number in 2..10 {
+        assert!(spares.keep(&path(1), 1, SIZE, 0));
+        assert!(!path(1).exists());
+        let kept = |number: u32, segments| {
             fs::write(path(number), [1]).unwrap();
-            assert_eq!(spares.keep(&path(number), number, SIZE), number < 2 + RECYCLED as u32);
-        }
-        assert!(spares.take(&path(20), &options(), false).is_some());
+            spares.keep(&path(number), number, SIZE, segments)
+        };
+        // Those that take the places of the bare ones of the reserve are as welcome.
+        assert!((2..7).all(|number| kept(number, 0)));
+        assert!(!kept(7, 0) && spares.count() == RESERVE + 2);
+        assert!(kept(8, 24) && !kept(9, 24), "a larger volume keeps more");
+        let file = spares.take(&path(20), &options(), false).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), u64::from(SIZE));
         // Another opener finds the same.
         assert_eq!(found(home.path()).count(), spares.count());
     }
