@@ -18,7 +18,6 @@ use crate::{
     group::{self, Group, GroupHead},
     keys::{Kind, RecordId},
     layout::{ALIGN, BLOCK, Entry, Place},
-    read::read_exact,
     segments::Segments,
     volume::Volume,
 };
@@ -54,6 +53,42 @@ struct Exhausted {
 struct Victim {
     segment: u32,
     records: VecDeque<(RecordId, Entry)>,
+}
+
+/// A part of a segment: the groups of a log may be short, and a read for each would be most of the cleaner's work.
+struct Window {
+    start: u32,
+    bytes: AlignedBuffer,
+    /// Bytes that there were.
+    length: usize,
+}
+
+impl Window {
+    const SIZE: usize = 256 << 10;
+
+    fn new() -> Self {
+        Self { start: 0, bytes: AlignedBuffer::new(0), length: 0 }
+    }
+
+    /// Bytes of a segment; `None` if it ends before.
+    fn get<S: Segments>(
+        &mut self,
+        volume: &Volume<S>,
+        segment: u32,
+        offset: u32,
+        length: usize,
+    ) -> Result<Option<&mut [u8]>, VolumeError> {
+        let mut at = offset.wrapping_sub(self.start) as usize;
+        if offset < self.start || at + length > self.length {
+            let rest = volume.segment_size.saturating_sub(offset) as usize;
+            let space = self.bytes.resize(length.max(Self::SIZE.min(rest)));
+            let read = volume.segments.read(segment, offset, space);
+            self.length = read.map_err(|e| VolumeError::io(format!("read segment {segment}"), e))?;
+            self.start = offset;
+            at = 0;
+        }
+        Ok(self.bytes.get_mut(at..at + length).filter(|_| at + length <= self.length))
+    }
 }
 
 /// A live block that is to be moved, and its plaintext.
@@ -193,20 +228,14 @@ impl<S: Segments> Volume<S> {
     fn survey(&self, segment: u32) -> Result<VecDeque<(RecordId, Entry)>, VolumeError> {
         let mut records = VecDeque::new();
         let mut offset = 0;
-        let mut buffer = AlignedBuffer::new(ALIGN);
+        let mut window = Window::new();
         while offset < self.segment_size {
-            let front = buffer.resize(ALIGN);
-            let read = self.segments.read(segment, offset, front);
-            if read.map_err(|e| VolumeError::io(format!("read segment {segment}"), e))? < ALIGN {
-                break;
-            }
+            let Some(front) = window.get(self, segment, offset, ALIGN)? else { break };
             let Some(head) = GroupHead::parse(front, offset, self.segment_size) else { break };
             let place = Place { segment, offset };
-            let descriptor = buffer.resize(head.descriptor as usize);
-            match read_exact(&self.segments, segment, offset, descriptor) {
-                Err(error) if error.is_loss() => break,
-                read => read?,
-            }
+            let Some(descriptor) = window.get(self, segment, offset, head.descriptor as usize)? else {
+                break;
+            };
             let opened = self.vault.with(|ring| group::open(ring, &head, place, descriptor))?;
             let Ok((tag, Ok(body))) = opened else { break };
             records.extend(Group { head, place, tag, body }.entries());

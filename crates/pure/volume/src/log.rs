@@ -108,8 +108,8 @@ impl SealedGroup {
 pub(crate) struct Buffers(Mutex<Vec<AlignedBuffer>>);
 
 impl Buffers {
-    /// One that is being sealed into, one that is being written, and that of the cleaner.
-    const KEPT: usize = 3;
+    /// Of two that seal or write, of the worker that writes ahead, and of the cleaner.
+    const KEPT: usize = 4;
 
     pub fn take(&self) -> AlignedBuffer {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();

@@ -6,7 +6,7 @@ use crate::{
     VolumeError,
     buffer::{AlignedBuffer, FULL, Wanted, Wiped},
     keys::{Kind, RecordId, Vault},
-    layout::{BLOCK, Entry, FANOUT},
+    layout::{BLOCK, Entry, FANOUT, Place},
     segments::Segments,
     state::{Below, Status, data},
     tree::{Child, Node, NodeCache, Root, parent},
@@ -135,8 +135,8 @@ thread_local! {
 }
 
 impl<S: Segments> Records<'_, S> {
-    /// Reads and opens records; those that lie side by side are read at once. What is known of a record of which a part
-    /// was lost is read, and the rest an error.
+    /// Reads and opens records; those that lie near each other are read at once, with what is between them. What is known
+    /// of a record of which a part was lost is read, and the rest an error.
     pub fn fetch(&self, fetches: &mut [(RecordId, Entry, Wanted<'_>)]) -> Result<(), VolumeError> {
         SEALED.with_borrow_mut(|sealed| self.fetch_through(sealed, fetches))
     }
@@ -146,16 +146,25 @@ impl<S: Segments> Records<'_, S> {
         sealed: &mut AlignedBuffer,
         fetches: &mut [(RecordId, Entry, Wanted<'_>)],
     ) -> Result<(), VolumeError> {
-        let adjacent = |a: &(RecordId, Entry, _), b: &(RecordId, Entry, _)| {
-            let (a, b) = (a.1.place, b.1.place);
-            a.segment == b.segment && a.offset.checked_add(BLOCK as u32) == Some(b.offset)
-        };
         let mut scratch = Wiped([0; BLOCK]);
-        for run in fetches.chunk_by_mut(adjacent) {
-            let Some((_, first, _)) = run.first() else { continue };
-            let sealed = sealed.resize_for_transfers(run.len() * BLOCK, self.segments);
-            read_exact(self.segments, first.place.segment, first.place.offset, sealed)?;
-            for ((id, entry, wanted), sealed) in run.iter_mut().zip(sealed.chunks_exact(BLOCK)) {
+        for run in fetches.chunk_by_mut(|(_, a, _), (_, b, _)| are_near(a.place, b.place)) {
+            let (Some((_, first, _)), Some((_, last, _))) = (run.first(), run.last()) else { continue };
+            let Place { segment, offset: start } = first.place;
+            let length = (last.place.offset - start) as usize + BLOCK;
+            let sealed = sealed.resize_for_transfers(length, self.segments);
+            if let Err(error) = read_exact(self.segments, segment, start, sealed) {
+                if length == run.len() * BLOCK {
+                    return Err(error);
+                }
+                // Perhaps it was what lies between them.
+                for (_, entry, _) in run.iter() {
+                    let at = (entry.place.offset - start) as usize;
+                    read_exact(self.segments, segment, entry.place.offset, &mut sealed[at..at + BLOCK])?;
+                }
+            }
+            for (id, entry, wanted) in run.iter_mut() {
+                let at = (entry.place.offset - start) as usize;
+                let sealed = &sealed[at..at + BLOCK];
                 if wanted.out.len() == BLOCK && wanted.missing == FULL {
                     wanted.missing &= !self.open_record(id, entry, sealed, wanted.out)?;
                 } else {
@@ -265,6 +274,15 @@ impl<S: Segments> Records<'_, S> {
         self.nodes.insert(entry.place, node.clone());
         Ok(node)
     }
+}
+
+/// What is read rather than left out, bytes: a read of its own takes as long as so many more in the same one.
+const GAP: u32 = 32 << 10;
+
+/// Whether a record is best read together with the one before it.
+fn are_near(a: Place, b: Place) -> bool {
+    let gap = b.offset.checked_sub(a.offset.saturating_add(BLOCK as u32));
+    a.segment == b.segment && gap.is_some_and(|gap| gap <= GAP)
 }
 
 /// Reads a whole record: less than that is damage.
