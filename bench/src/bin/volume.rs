@@ -19,7 +19,7 @@ use bench::{
     postgres::{Postgres, installed},
     sizes,
 };
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use volume::VolumeKey;
 
 /// A sealed volume beside the plain file system.
@@ -34,20 +34,27 @@ struct Options {
     /// A short look: the first scale, one round, runs of 5 s, a file of 512 MiB.
     #[arg(long)]
     quick: bool,
-    /// File work alone, without PostgreSQL.
-    #[arg(long)]
-    files: bool,
+    /// What to measure; everything by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     #[arg(long, default_value_t = 8)]
     clients: u32,
     /// Seconds of each pgbench run.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    /// Seconds of TPC-B before the first run that counts, on each side: a database that is in use has a log whose files
+    /// are written over, and a volume has segments to use again.
+    #[arg(long, default_value_t = 20)]
+    warm_up: u64,
     /// Rounds; each measures everything once on both sides, and medians are told.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// `shared_buffers` of both servers.
     #[arg(long, default_value = "1GB")]
     shared_buffers: String,
+    /// A setting more for the server on the volume, `name=value`.
+    #[arg(long, value_parser = setting)]
+    set: Vec<(String, String)>,
     /// Size of the file for sequential work, in MiB.
     #[arg(long, default_value_t = 2048)]
     file_mib: u64,
@@ -56,6 +63,16 @@ struct Options {
     volume_gib: u64,
     #[command(subcommand)]
     work: Option<Work>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Part {
+    Write,
+    Read,
+    Fsync,
+    Load,
+    Tpcb,
+    Select,
 }
 
 #[derive(Subcommand)]
@@ -87,10 +104,26 @@ struct Figures {
 }
 
 impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn wants_postgres(&self) -> bool {
+        [Part::Load, Part::Tpcb, Part::Select].into_iter().any(|part| self.wants(part))
+    }
+
     /// What a short look leaves of them.
     fn shortened(self) -> Self {
         let scale = self.scale.iter().copied().take(1).collect();
-        Self { scale, rounds: 1, seconds: self.seconds.min(5), file_mib: self.file_mib.min(512), ..self }
+        let warm_up = self.warm_up.min(5);
+        Self {
+            scale,
+            rounds: 1,
+            seconds: self.seconds.min(5),
+            warm_up,
+            file_mib: self.file_mib.min(512),
+            ..self
+        }
     }
 }
 
@@ -158,26 +191,34 @@ fn snapshots(dir: &Path, device: &VolumeDevice, id: &str) -> Result<(), Failure>
 }
 
 fn compare(options: &Options, dir: &Path, plain_root: &Path, volume_root: &Path) -> Result<(), Failure> {
-    let common = || ("shared_buffers", options.shared_buffers.clone());
-    let sealed = [common(), ("full_page_writes", "off".into())];
+    let common = ("shared_buffers", options.shared_buffers.clone());
+    let mut sealed = vec![common.clone(), ("full_page_writes", "off".into())];
+    sealed.extend(options.set.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let side = |root: &Path, settings: &[(&str, String)]| -> Result<Side, Failure> {
         let start = || Postgres::start(&installed()?, root, settings);
-        let postgres = (!options.files).then(start).transpose()?;
+        let postgres = options.wants_postgres().then(start).transpose()?;
         Ok(Side { root: root.into(), postgres, disk: dir.into() })
     };
-    let sides = [side(plain_root, &[common()])?, side(volume_root, &sealed)?];
+    let sides = [side(plain_root, &[common])?, side(volume_root, &sealed)?];
     for (position, &scale) in options.scale.iter().enumerate() {
         let mut figures = [Figures::default(), Figures::default()];
         for round in 1..=options.rounds {
-            for (side, figures) in sides.iter().zip(&mut figures) {
+            let mut order = [0, 1];
+            order.rotate_left((round + 1) % 2); // who comes second meets another disk
+            for side in order {
+                let (side, figures) = (&sides[side], &mut figures[side]);
                 eprintln!("scale {scale}, round {round} of {}: {}", options.rounds, side.root.display());
                 if position == 0 {
                     files(options, side, figures)?;
                 }
                 let Some(postgres) = &side.postgres else { continue };
-                if position == 0 || round == 1 {
+                if round == 1 || position == 0 && options.wants(Part::Load) {
                     figures.load.push(postgres.load(scale)?.as_secs_f64());
                     postgres.sql("CHECKPOINT")?;
+                    if options.warm_up > 0 && options.wants(Part::Tpcb) {
+                        postgres.pgbench(options.clients, options.warm_up, false)?;
+                        postgres.sql("CHECKPOINT")?;
+                    }
                 }
                 run(options, postgres, &side.disk, figures)?;
             }
@@ -189,27 +230,43 @@ fn compare(options: &Options, dir: &Path, plain_root: &Path, volume_root: &Path)
 
 fn files(options: &Options, side: &Side, figures: &mut Figures) -> Result<(), Failure> {
     let (file, bytes) = (side.root.join("file"), options.file_mib << 20);
-    figures.write.push(FileWork::Write.in_child(&file, bytes)?);
-    figures.read.push(FileWork::Read.in_child(&file, bytes)?);
-    fs::remove_file(&file)?;
-    figures.fsync.push(FileWork::Fsync.in_child(&file, bytes)?);
-    fs::remove_file(&file)?;
+    if options.wants(Part::Write) || options.wants(Part::Read) {
+        figures.write.push(FileWork::Write.in_child(&file, bytes)?);
+        if options.wants(Part::Read) {
+            figures.read.push(FileWork::Read.in_child(&file, bytes)?);
+        }
+        fs::remove_file(&file)?;
+    }
+    if options.wants(Part::Fsync) {
+        figures.fsync.push(FileWork::Fsync.in_child(&file, bytes)?);
+        fs::remove_file(&file)?;
+    }
     Ok(())
 }
 
 fn run(options: &Options, postgres: &Postgres, disk: &Path, figures: &mut Figures) -> Result<(), Failure> {
-    let before = bytes_written(disk)?;
-    let begun = Instant::now();
-    let tpcb = postgres.pgbench(options.clients, options.seconds, false)?;
-    // What a checkpoint still owes to the disk belongs to the transactions.
-    postgres.sql("CHECKPOINT")?;
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let written = (bytes_written(disk)? - before) as f64;
-    eprintln!("  {:.0} transactions/s in {:.0} s", tpcb.per_second, begun.elapsed().as_secs_f64());
-    figures.bytes_per_transaction.push(written / tpcb.transactions);
-    figures.tpcb.push(tpcb.per_second);
-    figures.select.push(postgres.pgbench(options.clients, options.seconds, true)?.per_second);
+    if options.wants(Part::Tpcb) {
+        let before = bytes_written(disk)?;
+        let begun = Instant::now();
+        let tpcb = postgres.pgbench(options.clients, options.seconds, false)?;
+        // What a checkpoint still owes to the disk belongs to the transactions.
+        postgres.sql("CHECKPOINT")?;
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let written = (bytes_written(disk)? - before) as f64;
+        eprintln!("  {:.0} transactions/s in {:.0} s", tpcb.per_second, begun.elapsed().as_secs_f64());
+        figures.bytes_per_transaction.push(written / tpcb.transactions);
+        figures.tpcb.push(tpcb.per_second);
+    }
+    if options.wants(Part::Select) {
+        figures.select.push(postgres.pgbench(options.clients, options.seconds, true)?.per_second);
+    }
     Ok(())
+}
+
+/// A setting of PostgreSQL.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("name=value")?;
+    Ok((name.into(), value.into()))
 }
 
 fn print(options: &Options, scale: u32, [plain, volume]: &[Figures; 2]) {
