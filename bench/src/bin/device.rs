@@ -100,7 +100,6 @@ fn sequential_write(device: &dyn BlockDevice, options: &Options) -> io::Result<T
     timed((options.mib << 20) / BLOCK, || {
         for offset in (0..options.mib << 20).step_by(REQUEST) {
             device.write(offset as u64, &chunk)?;
-            device.after_write();
         }
         device.flush()?;
         Ok(Vec::new())
@@ -132,36 +131,11 @@ fn random_read(device: &dyn BlockDevice, options: &Options) -> io::Result<Took> 
 }
 
 fn flush_latency(device: &dyn BlockDevice, options: &Options) -> io::Result<Took> {
-    timed(options.flushes, || with_server(device, |server| write_and_flush(device, options, 0, Some(server))))
+    timed(options.flushes, || write_and_flush(device, options, 0))
 }
-
-/// Another thread, which is told of each write that was answered.
-fn with_server<R>(device: &dyn BlockDevice, work: impl FnOnce(&std::thread::Thread) -> R) -> R {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            while !done.load(Relaxed) {
-                std::thread::park();
-                device.after_write();
-            }
-        });
-        let worked = work(server.thread());
-        done.store(true, Relaxed);
-        server.thread().unpark();
-        worked
-    })
-}
-
-/// Between the answer to a WRITE and the FLUSH that follows, through the kernel above.
-const WAY: Duration = Duration::from_micros(20);
 
 /// One client's 8 KiB writes, each flushed, in a range of its own of 16 MiB.
-fn write_and_flush(
-    device: &dyn BlockDevice,
-    options: &Options,
-    client: usize,
-    server: Option<&std::thread::Thread>,
-) -> io::Result<Vec<Duration>> {
+fn write_and_flush(device: &dyn BlockDevice, options: &Options, client: usize) -> io::Result<Vec<Duration>> {
     const RANGE: usize = 16 << 20;
     let page = noise(BLOCK);
     let mut latencies = Vec::new();
@@ -169,14 +143,6 @@ fn write_and_flush(
         let offset = client * RANGE + n * 7919 * BLOCK % RANGE;
         let begun = Instant::now();
         device.write(offset as u64, &page)?;
-        if let Some(server) = server {
-            // The thread that served the write goes on while its answer and the flush are on their way.
-            server.unpark();
-            let written = Instant::now();
-            while written.elapsed() < WAY {
-                std::hint::spin_loop();
-            }
-        }
         device.flush()?;
         latencies.push(begun.elapsed());
     }
@@ -186,9 +152,8 @@ fn write_and_flush(
 fn flushes_of_eight(device: &dyn BlockDevice, options: &Options) -> io::Result<Took> {
     timed(8 * options.flushes, || {
         std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..8)
-                .map(|client| scope.spawn(move || write_and_flush(device, options, client, None)))
-                .collect();
+            let clients: Vec<_> =
+                (0..8).map(|client| scope.spawn(move || write_and_flush(device, options, client))).collect();
             let mut all = Vec::new();
             for client in clients {
                 all.extend(client.join().expect("a client panicked")?);
@@ -218,7 +183,7 @@ fn flushes_beside_writers(device: &dyn BlockDevice, options: &Options) -> io::Re
                 }
                 io::Result::Ok(())
             });
-            let latencies = with_server(device, |server| write_and_flush(device, options, 0, Some(server)));
+            let latencies = write_and_flush(device, options, 0);
             done.store(true, Relaxed);
             writer.join().expect("the writer panicked")?;
             latencies

@@ -12,7 +12,7 @@
 //! Of those who flush, one leads: it commits until all that was asked for is under way. The others sleep until their
 //! batch is durable, on one of two signs in turn, so that a group wakes those who waited for it and no others.
 
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 
 use crate::{
     VolumeError,
@@ -62,14 +62,6 @@ impl<S: Segments> Volume<S> {
     pub fn commit_down_to(&self, bytes: usize) -> Result<(), VolumeError> {
         while self.commit(|state| state.unbegun() > bytes)? {}
         Ok(())
-    }
-
-    /// Commits what is pending if that is no more than `bytes`, and nobody else commits or writes. An error is left to
-    /// the flush that follows.
-    pub fn commit_early(&self, bytes: usize) {
-        let (Some(log), Some(disk)) = (free(self.log.try_lock()), free(self.disk.try_lock())) else { return };
-        let short = |state: &State| state.closed.is_empty() && state.open.bytes() <= bytes;
-        let _ = self.commit_holding(log, Some(disk), short);
     }
 
     /// Commits everything that is pending; nobody else can meanwhile.
@@ -179,17 +171,6 @@ type Started<'a, S> = (Begun<'a, S>, Arc<Batch>);
 
 const fn sign_of(serial: u64) -> usize {
     (serial % 2) as usize
-}
-
-type LockResult<'a, T> = Result<MutexGuard<'a, T>, TryLockError<MutexGuard<'a, T>>>;
-
-/// A lock, if nobody has it.
-fn free<T>(lock: LockResult<'_, T>) -> Option<MutexGuard<'_, T>> {
-    match lock {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
 }
 
 /// One of those who flush has promised to commit up to `target`. If that fails, those who rely on it try themselves.

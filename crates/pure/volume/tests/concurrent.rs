@@ -40,8 +40,7 @@ fn write(volume: &Volume<SimDisk>, writer: usize, rounds: u64, random: &mut Rand
         }
         let before = known;
         match random.below(4) {
-            0 => volume.commit_early(1 << 20),
-            1 => drop(volume.commit_down_to(4 * BLOCK)),
+            0 => drop(volume.commit_down_to(4 * BLOCK)),
             _ if volume.flush().is_ok() => known = before.map(|(_, tried)| (tried, tried)),
             _ => {}
         }

@@ -13,15 +13,11 @@ pub trait BlockDevice: Send + Sync + 'static {
     /// What could not be read or is not authentic (`EIO`): never wrong data.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Takes the bytes over, as one atomic unit; they are durable after the next flush.
+    /// Takes the bytes over, as one atomic unit; they are durable after the next flush, and not answered before.
     ///
     /// # Errors
     /// `ENOSPC` if the host has no room; `EIO` after a failed write to the host.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// Called on the serving thread once a write is answered: time for work that nobody waits for, such as making it
-    /// durable ahead of the flush that may follow. May wait for the disk.
-    fn after_write(&self) {}
 
     /// Forgets a range; it reads as zeros.
     ///
@@ -29,7 +25,7 @@ pub trait BlockDevice: Send + Sync + 'static {
     /// As [`BlockDevice::write`].
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 
-    /// Makes every write that was answered before durable.
+    /// Makes everything durable that was taken over before. Called by several threads at once, which may share the work.
     ///
     /// # Errors
     /// As [`BlockDevice::write`]; nothing is promised of earlier writes then.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::device::{BlockDevice, SECTOR};
+use crate::durable::{Answer, Durable};
 use crate::error::{AttachError, Missing, Tried};
 use crate::hold::Hold;
 use crate::locked::Aborter;
@@ -27,8 +28,8 @@ pub(crate) const MAX_BACKGROUND: u16 = 128;
 /// need not tell. (`FOPEN_DIRECT_IO`, `FOPEN_NOFLUSH`, `FOPEN_PARALLEL_DIRECT_WRITES`.)
 pub(crate) const OPEN_FLAGS: u32 = 1 | 1 << 5 | 1 << 6;
 
-/// The number for the kernel. `ENOSYS` would make it believe that the operation does not exist and never ask again; a
-/// later FSYNC would then succeed without reaching the device.
+/// The number for the kernel. `ENOSYS` would make it believe that the operation does not exist and never ask again, which
+/// is meant for FSYNC alone ([`DeviceFile::fsync`]).
 pub(crate) fn errno(error: &io::Error) -> i32 {
     match error.raw_os_error() {
         None | Some(libc::ENOSYS) => libc::EIO,
@@ -113,11 +114,12 @@ pub(crate) fn break_connection(target: &Path) -> nix::Result<()> {
 pub(crate) struct DeviceFile {
     device: Arc<dyn BlockDevice>,
     hold: Hold,
+    durable: Durable,
 }
 
 impl DeviceFile {
     pub(crate) fn new(device: Arc<dyn BlockDevice>, aborter: Aborter) -> Self {
-        Self { device, hold: Hold::new(aborter) }
+        Self { device, hold: Hold::new(aborter), durable: Durable::default() }
     }
 
     /// The requests that wait for space.
@@ -134,30 +136,47 @@ impl DeviceFile {
         self.device.read(offset, buffer)
     }
 
+    /// Takes a write over, which [`DeviceFile::answer_when_durable`] is to follow.
+    ///
     /// # Errors
     /// `ENOSPC` if the host is full.
-    pub(crate) fn write_at_once(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn take_over(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check(offset, bytes.len() as u64)?;
         self.device.write(offset, bytes)
     }
 
-    /// Waits as long as the host is full, as the flush and the discard do; `held` is called before it waits, because
+    /// Has `answer` called when everything that was taken over is durable. The calling thread may see to that, or be
+    /// free at once.
+    pub(crate) fn answer_when_durable(&self, answer: Answer) {
+        self.durable.answer(answer, || self.hold.until_space(|| self.device.flush(), || ()));
+    }
+
+    /// Returns when the bytes are durable. Waits as long as the host is full; `held` is called before it waits, because
     /// the calling thread is not there for other requests then.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8], held: impl FnOnce()) -> io::Result<()> {
         self.check(offset, bytes.len() as u64)?;
-        self.hold.until_space(|| self.device.write(offset, bytes), held)
+        let mut taken = false;
+        let write = || {
+            if !taken {
+                self.device.write(offset, bytes)?;
+                taken = true;
+            }
+            self.device.flush()
+        };
+        self.hold.until_space(write, held)
     }
 
-    /// To be called when a write has been answered.
-    pub(crate) fn after_write(&self) {
-        self.device.after_write();
+    /// Every answered write is durable, so the kernel need not ask again: `ENOSYS` is a success that tells it so. It does
+    /// not get here before it was told, or if that has failed.
+    pub(crate) fn fsync(&self, held: impl FnOnce()) -> io::Error {
+        match self.hold.until_space(|| self.device.flush(), held) {
+            Ok(()) => io::Error::from_raw_os_error(libc::ENOSYS),
+            Err(error) => io::Error::from_raw_os_error(errno(&error)),
+        }
     }
 
-    pub(crate) fn flush(&self, held: impl FnOnce()) -> io::Result<()> {
-        self.hold.until_space(|| self.device.flush(), held)
-    }
-
-    /// Both ways of the loop device to forget a range, DISCARD (a hole) and WRITE ZEROES, keep the size.
+    /// Both ways of the loop device to forget a range, DISCARD (a hole) and WRITE ZEROES, keep the size. Zeros are durable
+    /// as a write is; what is discarded may come back after a crash.
     pub(crate) fn fallocate(
         &self,
         offset: u64,
@@ -171,7 +190,11 @@ impl DeviceFile {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
         self.check(offset, length)?;
-        self.hold.until_space(|| self.device.discard(offset, length), held)
+        let forget = || {
+            self.device.discard(offset, length)?;
+            if mode == ZEROES { self.device.flush() } else { Ok(()) }
+        };
+        self.hold.until_space(forget, held)
     }
 
     /// Whole sectors, within the device.

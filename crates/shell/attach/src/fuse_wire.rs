@@ -45,15 +45,9 @@ const FSYNC: u32 = 20;
 const FLUSH: u32 = 25;
 const FALLOCATE: u32 = 43;
 
-/// Does what the request in `header` and `payload` asks of `file`, and puts the answer in their place. Returns whether
-/// it was a write, which the device wants to hear of once it is answered ([`DeviceFile::after_write`]). `held` is called if
+/// Does what the request in `header` and `payload` asks of `file`, and puts the answer in their place. `held` is called if
 /// the request has to wait for space.
-pub(crate) fn answer(
-    file: &DeviceFile,
-    header: &mut RequestHeader,
-    payload: &mut [u8],
-    held: impl FnOnce(),
-) -> bool {
+pub(crate) fn answer(file: &DeviceFile, header: &mut RequestHeader, payload: &mut [u8], held: impl FnOnce()) {
     let (opcode, unique) = (u32_at(&header.in_out, 4), u64_at(&header.in_out, 8));
     let given = header.entry.payload_size as usize;
     let done = perform(file, opcode, &header.operation, given, payload, held);
@@ -67,7 +61,6 @@ pub(crate) fn answer(
     out.put(&error.to_ne_bytes());
     out.put(&unique.to_ne_bytes());
     header.entry.payload_size = length as u32;
-    opcode == WRITE && error == 0
 }
 
 /// Returns how many bytes of `payload` are the answer, or an error number.
@@ -92,7 +85,7 @@ fn perform(
             device(file.write(offset, bytes.ok_or(libc::EINVAL)?, held))?;
             Ok(put(payload, &[&size.to_ne_bytes(), &[0; 4]]))
         }
-        FSYNC => device(file.flush(held)).map(|()| 0),
+        FSYNC => Err(file.fsync(held).raw_os_error().unwrap_or(libc::EIO)),
         FALLOCATE => {
             let (offset, length) = (u64_at(operation, 8), u64_at(operation, 16));
             device(file.fallocate(offset, length, u32_at(operation, 24) as i32, held)).map(|()| 0)
@@ -186,8 +179,8 @@ mod tests {
 
     const SIZE: usize = 64 * SECTOR;
 
-    /// Remembers bytes, and how often it was flushed.
-    struct Plain(Mutex<(Vec<u8>, u32)>);
+    /// Remembers bytes, and how often it was flushed; fails flushes from a number on.
+    struct Plain(Mutex<(Vec<u8>, u32)>, u32);
 
     impl BlockDevice for Plain {
         fn size(&self) -> u64 {
@@ -209,13 +202,19 @@ mod tests {
             Ok(())
         }
         fn flush(&self) -> io::Result<()> {
-            self.0.lock().expect("locked").1 += 1;
-            Err(io::Error::from_raw_os_error(libc::ENOSYS))
+            let mut plain = self.0.lock().expect("locked");
+            plain.1 += 1;
+            if plain.1 >= self.1 { Err(io::Error::from_raw_os_error(libc::ENOSYS)) } else { Ok(()) }
         }
     }
 
     fn file() -> DeviceFile {
-        DeviceFile::new(Arc::new(Plain(Mutex::new((vec![0; SIZE], 0)))), Aborter::new("/nowhere".into()))
+        failing_from(u32::MAX)
+    }
+
+    fn failing_from(flush: u32) -> DeviceFile {
+        let plain = Plain(Mutex::new((vec![0; SIZE], 0)), flush);
+        DeviceFile::new(Arc::new(plain), Aborter::new("/nowhere".into()))
     }
 
     /// Asks, and returns the error number (negative) and the payload of the answer.
@@ -298,9 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_unknown_is_said_not_to_exist() {
-        // ENOSYS for an FSYNC would make the kernel never ask again.
-        assert_eq!(ask(&file(), FSYNC, &[], &[]).0, -libc::EIO);
+    fn a_write_and_zeros_are_durable_when_they_are_answered() {
+        let sector = (SECTOR as u64).to_ne_bytes();
+        let write =
+            |file: &DeviceFile| ask(file, WRITE, &slices(&transfer(0, SECTOR as u32)), &[7; SECTOR]).0;
+        let forget = |file: &DeviceFile, mode: i32| {
+            let mode = (mode | libc::FALLOC_FL_KEEP_SIZE).to_ne_bytes();
+            ask(file, FALLOCATE, &[&[0; 8], &sector, &sector, &mode], &[]).0
+        };
+        let file = failing_from(3);
+        assert_eq!(write(&file), 0);
+        assert_eq!(forget(&file, libc::FALLOC_FL_ZERO_RANGE), 0);
+        assert_eq!(write(&file), -libc::EIO, "the third flush fails");
+        assert_eq!(forget(&file, libc::FALLOC_FL_ZERO_RANGE), -libc::EIO);
+        assert_eq!(forget(&file, libc::FALLOC_FL_PUNCH_HOLE), 0, "nobody relies on that");
+    }
+
+    #[test]
+    fn only_what_is_unknown_or_done_already_is_said_not_to_exist() {
+        // The kernel never asks again after ENOSYS, and takes it for a success.
+        assert_eq!(ask(&file(), FSYNC, &[], &[]).0, -libc::ENOSYS);
+        assert_eq!(ask(&failing_from(1), FSYNC, &[], &[]).0, -libc::EIO);
         for unknown in [0, 1, 22, 40, 99, u32::MAX] {
             assert_eq!(ask(&file(), unknown, &[], &[]).0, -libc::ENOSYS);
         }

@@ -172,14 +172,16 @@ impl Filesystem for Answers {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.file.write_at_once(offset, data) {
+        let length = data.len();
+        match self.file.take_over(offset, data) {
+            Ok(()) => self.file.answer_when_durable(Box::new(move |done| answer_write(length, done, reply))),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 let held = HeldWrite { offset, bytes: Zeroizing::new(data.to_vec()), reply };
                 if let Err(SendError(held)) = self.held.send(held) {
                     held.finish(&self.file);
                 }
             }
-            done => answer_write(&self.file, data.len(), done, reply),
+            Err(error) => answer_write(length, Err(error), reply),
         }
     }
 
@@ -188,7 +190,7 @@ impl Filesystem for Answers {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer(reply, self.file.flush(|| ()));
+        reply.error(Errno::from_i32(self.file.fsync(|| ()).raw_os_error().unwrap_or(libc::EIO)));
     }
 
     fn fallocate(
@@ -221,16 +223,13 @@ struct HeldWrite {
 impl HeldWrite {
     fn finish(self, file: &DeviceFile) {
         let done = file.write(self.offset, &self.bytes, || ());
-        answer_write(file, self.bytes.len(), done, self.reply);
+        answer_write(self.bytes.len(), done, self.reply);
     }
 }
 
-fn answer_write(file: &DeviceFile, length: usize, done: io::Result<()>, reply: ReplyWrite) {
+fn answer_write(length: usize, done: io::Result<()>, reply: ReplyWrite) {
     match done {
-        Ok(()) => {
-            reply.written(length as u32);
-            file.after_write();
-        }
+        Ok(()) => reply.written(length as u32),
         Err(error) => reply.error(Errno::from_i32(errno(&error))),
     }
 }

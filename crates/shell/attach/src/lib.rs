@@ -3,6 +3,7 @@
 
 mod apart;
 mod device;
+mod durable;
 mod error;
 mod fuse;
 mod fuse_wire;

@@ -54,17 +54,12 @@ impl Worker {
         unsafe { self.ring.put(&command) };
         self.ring.submit()?;
         offered();
-        let mut was_write = false;
         loop {
-            if std::mem::take(&mut was_write) {
-                self.ring.submit()?;
-                file.after_write();
-            }
             match self.ring.wait()? {
                 0 => {
                     // SAFETY: a request is complete, so the kernel leaves the buffers alone until it is answered.
                     let (header, payload) = unsafe { self.buffers.get() };
-                    was_write = answer(file, header, payload, &stand_in);
+                    answer(file, header, payload, &stand_in);
                     let request = header.entry.commit_id;
                     command = self.command(COMMIT_AND_FETCH, request);
                 }

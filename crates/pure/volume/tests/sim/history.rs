@@ -360,9 +360,6 @@ impl History {
 
     fn commit_some(&mut self) {
         let bytes = self.random.below(8) as usize * BLOCK;
-        if self.random.chance(2) {
-            self.volume().commit_early(bytes);
-        }
         let written = self.volume().commit_down_to(bytes);
         self.tell("commit down to", &bytes, &written);
         self.forgive(written);

@@ -1,10 +1,9 @@
 //! A volume in a directory, as a block device that many threads use at once.
 //!
-//! A write is a copy into memory. Whoever flushes commits for all that wait, on its own thread, or begins
-//! right after a write that a flush is expected to follow. Two workers write ahead when much is pending.
+//! A write is a copy into memory. Whoever flushes commits for all that wait, on its own thread. Two workers write ahead
+//! when much is pending.
 
 mod damage;
-mod foresight;
 mod renewal;
 mod worker;
 
@@ -24,7 +23,7 @@ use envelope::SystemEntropy;
 pub use volume::{Anchor, Keys, VolumeError, WrappedKey};
 use volume::{BLOCK, Observe, Observed, Progress, SEGMENT, Scrub, Volume, VolumeKey, clone_header};
 
-use self::{damage::DamageLog, foresight::Foresight, worker::Worker};
+use self::{damage::DamageLog, worker::Worker};
 use crate::{
     BlockDevice,
     segment_files::{self, SegmentFiles},
@@ -59,9 +58,6 @@ impl Default for Options {
 
 /// Bytes that a scrub reads at once, roughly.
 const SCRUB_STEP: u64 = 1 << 20;
-
-/// Unwritten data, bytes, that is at most committed ahead of the flush that is expected.
-const EARLY: usize = 256 << 10;
 
 /// What a volume has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -108,7 +104,6 @@ pub struct VolumeDevice {
     worker: Worker,
     second: Worker,
     options: Options,
-    foresight: Foresight,
     flushes: AtomicU64,
     authentication_failures: AtomicU64,
     damage: DamageLog,
@@ -161,7 +156,6 @@ impl VolumeDevice {
             worker,
             second,
             options,
-            foresight: Foresight::default(),
             flushes: AtomicU64::new(0),
             authentication_failures: AtomicU64::new(0),
             damage: DamageLog::default(),
@@ -373,7 +367,6 @@ impl BlockDevice for VolumeDevice {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.make_room()?;
-        self.foresight.write(offset, bytes.len());
         let longest = self.volume.atomic_write();
         let (mut offset, mut rest) = (offset, bytes);
         while !rest.is_empty() {
@@ -392,19 +385,12 @@ impl BlockDevice for VolumeDevice {
         Ok(())
     }
 
-    fn after_write(&self) {
-        if self.foresight.expects_flush() {
-            self.volume.commit_early(EARLY);
-        }
-    }
-
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.make_room()?;
         self.answer(self.volume.discard(offset, length))
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.foresight.flush();
         let flushed = self.or_make_space(self.volume.flush());
         self.flushes.fetch_add(1, Relaxed);
         if self.volume.checkpoint_is_due() {

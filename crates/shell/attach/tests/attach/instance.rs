@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What hangs for this long hangs for ever.
-pub const FOREVER: Duration = Duration::from_secs(60);
+pub const FOREVER: Duration = Duration::from_secs(180);
 
 /// Whether instances are to be carried over io_uring, or over `/dev/fuse`.
 pub static OVER_URING: AtomicBool = AtomicBool::new(false);
