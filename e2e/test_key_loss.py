@@ -59,6 +59,19 @@ def test_s13_s15_disabling_the_key_shuts_the_database_at_once(server, root, key,
     assert any(text in event["Message"] for event in events)
 
 
+def test_what_was_committed_a_moment_before_the_key_went_is_there(own_server, own_root):
+    key = own_root.kms.create_key()["KeyMetadata"]["Arn"]
+    cluster = clusters.running(own_root, "new", KmsKeyId=key)
+    cluster.execute("create table kept as select 7 as id")
+    own_root.kms.disable_key(KeyId=key)
+    waiting.until(cluster.refuses_connections, "the database to be shut")
+    own_root.kms.enable_key(KeyId=key)
+    waiting.until(lambda: cluster.describe()["Status"] == RECOVERABLE, "the cluster to say so")
+    own_root.rds.start_db_cluster(DBClusterIdentifier="new")
+    cluster.wait()
+    assert cluster.execute("select id from kept") == [(7,)]
+
+
 @pytest.mark.parametrize("how", ["disable_key", "schedule_key_deletion"])
 def test_s14_a_start_without_the_key_fails_at_once(root, key, sealed, how):
     root.rds.stop_db_cluster(DBClusterIdentifier=sealed.name)
