@@ -196,6 +196,8 @@ def test_stores_that_cannot_be_are_refused(kms, proxy, store):
     with refused("XksProxyIncorrectAuthenticationCredentialException"):
         kms.update_custom_key_store(CustomKeyStoreId=store, XksProxyAuthenticationCredential=wrong)
     kms.disconnect_custom_key_store(CustomKeyStoreId=store)
+    kms.update_custom_key_store(CustomKeyStoreId=store, NewCustomKeyStoreName="Renamed")
+    assert _shown(kms, store)["CustomKeyStoreName"] == "Renamed"
     kms.delete_custom_key_store(CustomKeyStoreId=store)
     with refused("CustomKeyStoreNotFoundException"):
         kms.describe_custom_key_stores(CustomKeyStoreId=store)

@@ -159,12 +159,16 @@ def _insert_until_full(cluster):
 
 
 def _until_storage_full(server, cluster):
-    """Inserts as long as the cleaner still finds space for more, until status, metric and operator's view all say so."""
+    """Inserts as long as the cleaner still finds space for more, until status, metric and operator's view each have said
+    so: space comes back in between, so they need not say so in the same moment."""
+    silent = {"status": lambda: _is(cluster, "storage-full"), "metric": lambda: _number(server, "volume_full", cluster) == 1,
+              "operator's view": lambda: _volume(server, cluster)["open"]["full"]}
     def full():
         _insert_until_full(cluster)
-        return (_is(cluster, "storage-full") and _number(server, "volume_full", cluster) == 1
-                and _volume(server, cluster)["open"]["full"])
-    waiting.until(full, "the status storage-full", seconds=180)
+        for view in [view for view, says_so in silent.items() if says_so()]:
+            del silent[view]
+        return not silent
+    waiting.until(full, "the volume to be full", seconds=180)
 
 
 def _insert(cluster):

@@ -166,7 +166,7 @@ impl Watched<'_> {
         let left = seen.free - plan.withhold;
         let short = left < LITTLE.min(seen.device / 8);
         self.short.store(short, Relaxed);
-        self.withhold(&division, &plan, short)?;
+        let withheld = self.withhold(&division, &plan, short);
         let damage = self.device.damage();
         self.report.tell(|volume| {
             if volume.full != plan.full {
@@ -175,6 +175,8 @@ impl Watched<'_> {
             volume.full = plan.full;
             volume.damage = damage;
         });
+        // What is told is true all the same: there may be no room even for what the log needs.
+        withheld?;
         Ok(left)
     }
 
